@@ -1,0 +1,1 @@
+"""The built-in agents, by kind. Each proposes; none acts."""

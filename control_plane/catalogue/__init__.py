@@ -1,0 +1,6 @@
+"""What may be done, what is remembered, who may propose: everything that a user declares, as it is in force."""
+
+from control_plane.catalogue.controls import AgentInForce, ControlItem, Controls, ControlSet
+from control_plane.catalogue.intent import Intent, Limits
+
+__all__ = ["AgentInForce", "ControlItem", "ControlSet", "Controls", "Intent", "Limits"]

@@ -1,0 +1,156 @@
+"""Everything that is in force at one record: intents, rows, agents, schemas, policies, under one revision.
+
+Controls are content: an item's revision is a digest of its text, and a set's revision a digest of its items. So the
+same files always have the same revision, and an unchanged file makes no new version.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+from msgspec import Struct
+
+from control_plane.catalogue.intent import Intent
+from control_plane.causality import digest
+from control_plane.messages import topics
+from control_plane.ports.agent import Agent
+from control_plane.ports.expressions import Expressions, Program
+from control_plane.ports.schemas import Validator
+from state.projections import Projection
+
+REVISION_CHARS = 12
+
+TOPIC_OF_KIND: Mapping[str, str] = {
+    "intent": topics.INTENTS,
+    "executor": topics.INTENTS,
+    "rule": topics.AGENTS,
+    "agent": topics.AGENTS,
+    "row": topics.SCHEMAS,
+    "schema": topics.SCHEMAS,
+    "policy": topics.POLICIES,
+    "policy_data": topics.POLICIES,
+}
+"""Where an item of each kind travels. Python agents travel as their source text."""
+
+
+class ControlItem(Struct, frozen=True):
+    """One versioned thing that a user declared. `body` is canonical JSON, Rego or Python text."""
+
+    kind: str
+    name: str
+    body: str
+
+    @property
+    def revision(self) -> str:
+        """Digest of the content."""
+        return digest(self.kind, self.name, self.body)[:REVISION_CHARS]
+
+    @property
+    def key(self) -> str:
+        """`kind/name@revision`: nothing is overwritten while a record may have been judged under it."""
+        return f"{self.kind}/{self.name}@{self.revision}"
+
+
+class ControlSet(Struct, frozen=True):
+    """The items that are in force together, sorted by key."""
+
+    items: tuple[ControlItem, ...]
+
+    @classmethod
+    def of(cls, items: Iterable[ControlItem]) -> "ControlSet":
+        """A set of items, in the one order that gives it its revision."""
+        return cls(tuple(sorted(items, key=lambda item: item.key)))
+
+    @property
+    def revision(self) -> str:
+        """Digest of all items."""
+        return digest(*(item.key for item in self.items))[:REVISION_CHARS]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key of each item."""
+        return tuple(item.key for item in self.items)
+
+    def of_kind(self, kind: str) -> tuple[ControlItem, ...]:
+        """The items of one kind."""
+        return tuple(item for item in self.items if item.kind == kind)
+
+
+class Policies(Struct, frozen=True, kw_only=True):
+    """The policies in force; see `ports.policy_engine.PolicySet`."""
+
+    revision: str
+    modules: tuple[tuple[str, str], ...]
+    data: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, controls: ControlSet) -> "Policies":
+        """The policies of a control set; their revision covers modules and data alone."""
+        modules, data = controls.of_kind("policy"), controls.of_kind("policy_data")
+        return cls(
+            revision=digest(*(item.key for item in (*modules, *data)))[:REVISION_CHARS],
+            modules=tuple(sorted((item.name, item.body) for item in modules)),
+            data=tuple(sorted((item.name, item.body) for item in data)),
+        )
+
+
+class AgentInForce(Struct, frozen=True, kw_only=True):
+    """An agent with the revision of its definition; `remembers` says whether it keeps a part of the row."""
+
+    agent: Agent
+    revision: str
+    remembers: bool
+
+
+class Controls:
+    """What the loop follows at one record. Built once per revision, never changed."""
+
+    def __init__(
+        self,
+        *,
+        revision: str,
+        intents: Iterable[Intent],
+        projections: Iterable[Projection],
+        agents: Iterable[AgentInForce],
+        schemas: Mapping[str, Validator],
+        policies: Policies,
+        expressions: Expressions,
+    ) -> None:
+        self.revision = revision
+        self.intents = {intent.name: intent for intent in intents}
+        self.projections = {projection.name: projection for projection in projections}
+        self.agents = tuple(sorted(agents, key=lambda found: found.agent.name))
+        self.schemas = dict(schemas)
+        self.policies = policies
+        self.expressions = expressions
+        self._programs: dict[str, Program] = {}
+
+    @cached_property
+    def folds(self) -> Mapping[str, tuple[Projection, ...]]:
+        """The projections that an event type feeds."""
+        return _by_type((t, projection) for projection in self.projections.values() for t in projection.on)
+
+    @cached_property
+    def listeners(self) -> Mapping[str, tuple[AgentInForce, ...]]:
+        """The agents that listen to an event type, in the order of their names."""
+        return _by_type((t, found) for found in self.agents for t in found.agent.listens_to)
+
+    @cached_property
+    def known_types(self) -> frozenset[str]:
+        """Event types that something is declared for; others are refused."""
+        return frozenset(self.schemas) | frozenset(self.folds) | frozenset(self.listeners)
+
+    def program(self, text: str) -> Program:
+        """An expression, compiled once per text. Raises ExpressionInvalid."""
+        program = self._programs.get(text)
+        if program is None:
+            program = self.expressions.compile(text)
+            self._programs[text] = program
+        return program
+
+
+def _by_type(pairs: Iterable[tuple[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    found: dict[str, list[Any]] = {}
+    for event_type, value in pairs:
+        found.setdefault(event_type, []).append(value)
+    return {event_type: tuple(values) for event_type, values in found.items()}

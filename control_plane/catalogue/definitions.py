@@ -1,0 +1,135 @@
+"""The shape of what users write in YAML, one struct per file kind.
+
+They are the source of the JSON Schemas that editors use, and what control topics carry (as JSON). Unknown keys are refused.
+Nothing here has behaviour: `catalogue.intent`, `state.projections` and the agents give it meaning.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, field
+
+Name = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64, description="Lower case, digits and underscores.")
+]
+EventType = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$",
+        max_length=128,
+        description="Past tense, as in service.started.",
+    ),
+]
+Duration = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?(ms|s|m|h)$", description="500ms, 5s, 10m or 24h.")]
+Expression = Annotated[str, Meta(min_length=1, max_length=2000, description="A CEL expression.")]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every definition: unknown keys are refused."""
+
+
+class FrequencyLimit(_Strict):
+    """At most `max` commands within any `window`."""
+
+    max: Annotated[int, Meta(ge=1, le=32)]
+    window: Duration
+
+
+class LimitsDefinition(_Strict):
+    """How often and how widely an intent may be carried out."""
+
+    per_subject: FrequencyLimit | None = None
+    cooldown: Duration | None = None
+    fleet_share_max: Share | None = None
+
+
+class IntentDefinition(_Strict):
+    """`intents/*.yaml`: one kind of action."""
+
+    intent: Name
+    subject_kind: Name
+    executor: Name
+    description: str = ""
+    parameters: dict[str, Any] = field(default_factory=lambda: {"type": "object", "additionalProperties": False})
+    action_class: Name | None = None
+    idempotent: bool = False
+    reversible: bool = False
+    deadline: Duration = "30s"
+    context_age_max: Duration = "1m"
+    limits: LimitsDefinition = LimitsDefinition()
+
+
+class CountDefinition(_Strict):
+    """How many events within a window of event time; `of` narrows it to one event type."""
+
+    window: Duration
+    of: EventType | None = None
+
+
+class WindowedDefinition(_Strict):
+    """A figure over the values of `of` within a window of event time."""
+
+    of: Expression
+    window: Duration
+
+
+class FieldDefinition(_Strict):
+    """One field of a row part: exactly one way of folding it."""
+
+    last: Expression | None = None
+    first: Expression | None = None
+    count: CountDefinition | None = None
+    min: WindowedDefinition | None = None
+    max: WindowedDefinition | None = None
+    mean: WindowedDefinition | None = None
+
+
+class RowDefinition(_Strict):
+    """`rows/*.yaml`: what is remembered of a subject."""
+
+    row: Name
+    on: Annotated[list[EventType], Meta(min_length=1)]
+    fields: Annotated[dict[Name, FieldDefinition], Meta(min_length=1)]
+
+
+class CountCondition(_Strict):
+    """The condition must have matched `min` times within `window`."""
+
+    min: Count
+    window: Duration
+
+
+class ProposalDefinition(_Strict):
+    """What a rule proposes when it fires. `because` may hold {expressions}."""
+
+    intent: Name
+    because: Annotated[str, Meta(min_length=1, max_length=500)]
+    parameters: dict[str, Any] = {}
+    confidence: Share = 1.0
+
+
+class ExpectationDefinition(_Strict):
+    """What should become true, and what would be harm, within a window after the outcome."""
+
+    where: Expression
+    within: Duration
+    harm: Expression | None = None
+    samples_min: Count = 1
+
+
+class RuleDefinition(_Strict, rename={"for_": "for"}):
+    """`agents/*.yaml`: an agent without code."""
+
+    rule: Name
+    version: str
+    on: EventType | list[EventType]
+    propose: ProposalDefinition
+    when: Expression = "true"
+    for_: Duration | None = None
+    count: CountCondition | None = None
+    reads: list[Name] = []
+    repeat_interval: Duration | None = None
+    keep_firing_for: Duration | None = None
+    expects: ExpectationDefinition | None = None
+    still_when: Expression | None = None

@@ -1,0 +1,6 @@
+"""What may stop a decision: one file per step of the order. Every step can only stop; none can allow."""
+
+from control_plane.governance.case import Case
+from control_plane.governance.order import first_refusal
+
+__all__ = ["Case", "first_refusal"]

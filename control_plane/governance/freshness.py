@@ -1,0 +1,19 @@
+"""Is what the decision rests on still fresh enough for this intent?"""
+
+from control_plane.governance.case import Case
+from control_plane.messages import Reason
+from control_plane.messages.wire import ms_of
+
+BY = "guard.freshness"
+
+
+def check(case: Case) -> Reason | None:
+    """Refuses a decision on an old event or on parts of the row that nothing has fed for long."""
+    age_max_ms = case.catalogued.context_age_max_ms
+    event_age_ms = case.now_ms - ms_of(case.event.occurred_at)
+    if event_age_ms > age_max_ms:
+        return Reason("stale_event", f"the event is {event_age_ms} ms old; the intent allows {age_max_ms} ms", BY)
+    for part, age_ms in case.ages_ms.items():
+        if age_ms > age_max_ms:
+            return Reason("stale_row", f"{part} was last fed {age_ms} ms ago; the intent allows {age_max_ms} ms", BY)
+    return None

@@ -1,0 +1,34 @@
+"""Event in, row out: the projections' parts, and what makes a repeated delivery harmless."""
+
+from msgspec.structs import replace
+
+from control_plane.catalogue import Controls
+from control_plane.loop.arrival import Arrival
+from control_plane.messages.wire import ms_of
+from state.rows import Row
+
+
+def fold(row: Row, arrival: Arrival, controls: Controls) -> Row:
+    """The row with the event in its parts."""
+    event = arrival.event
+    projections = controls.folds.get(event.type, ())
+    if not projections:
+        return row
+    occurred_ms = ms_of(event.occurred_at)
+    parts, folded_ms = dict(row.parts), dict(row.folded_ms)
+    for projection in projections:
+        part = parts.get(projection.name, {})
+        parts[projection.name] = projection.fold(part, event.type, event.data, occurred_ms)
+        folded_ms[projection.name] = row.now_ms
+    return replace(row, parts=parts, folded_ms=folded_ms)
+
+
+def arrived(row: Row, arrival: Arrival) -> Row:
+    """The row with time and offset moved on; time never goes back."""
+    return replace(row, applied=arrival.offset, now_ms=max(row.now_ms, arrival.recorded_ms))
+
+
+def remembered(row: Row, arrival: Arrival) -> Row:
+    """The row that knows this foreign event when it comes again."""
+    lineage = arrival.event.lineage
+    return replace(row, seen=row.seen_with(lineage.source, lineage.message_id))

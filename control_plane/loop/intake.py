@@ -1,0 +1,69 @@
+"""Is a record an event that the loop may fold? What is not becomes a dead letter with its reason.
+
+Says nothing about what follows from the event.
+"""
+
+from control_plane.catalogue import Controls
+from control_plane.errors import InvalidMessage
+from control_plane.messages import Event, Subject
+from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX, is_reserved
+from control_plane.messages.wire import effect_of, ms_of, outcome_of
+from control_plane.ports.schemas import SchemaViolation
+
+EVENT_FUTURE_MAX_MS = 300_000
+"""How far a producer's clock may run ahead of ours."""
+
+
+def check_event(event: Event, recorded_ms: int, controls: Controls) -> Subject:
+    """The event's subject. Raises InvalidMessage when the event must not be folded."""
+    subject = Subject.parse(event.subject)
+    if is_reserved(event.type):
+        _check_own(event)
+        return subject
+    _check_type(event, controls)
+    ahead_ms = ms_of(event.occurred_at) - recorded_ms
+    if ahead_ms > EVENT_FUTURE_MAX_MS:
+        raise InvalidMessage(
+            "from_future",
+            f"the event says that it happens {ahead_ms} ms from now; at most {EVENT_FUTURE_MAX_MS} ms are tolerated",
+            field="time",
+            cure="Set the producer's clock, or leave time out.",
+        )
+    return subject
+
+
+def _check_own(event: Event) -> None:
+    """Types that only Setpoint publishes must have the shape that it gives them."""
+    if event.type.startswith(OUTCOME_PREFIX):
+        outcome_of(event)
+    elif event.type == EFFECT_JUDGED:
+        effect_of(event)
+    else:
+        raise InvalidMessage(
+            "type_reserved",
+            f"events of type {event.type!r} do not belong here",
+            field="type",
+            cure="Choose another type.",
+        )
+
+
+def _check_type(event: Event, controls: Controls) -> None:
+    if event.type not in controls.known_types:
+        raise InvalidMessage(
+            "type_unknown",
+            f"nothing is declared for events of type {event.type!r}",
+            field="type",
+            cure="Declare a schema, a row or a rule for it in the workspace.",
+        )
+    schema = controls.schemas.get(event.type)
+    if schema is None:
+        return
+    try:
+        schema.check(event.data)
+    except SchemaViolation as exc:
+        raise InvalidMessage(
+            "schema_broken",
+            exc.detail,
+            field=f"data.{exc.field}" if exc.field else "data",
+            cure=f"Send data as schemas/{event.type}.json describes it.",
+        ) from exc

@@ -1,0 +1,188 @@
+"""One event and one row through all stages: `step(controls, row, arrival, answers) -> Done | Ask`.
+
+Pure. Time, ids and every answer from outside are given to it; the driver puts the questions and records the answers.
+The same row, arrival, controls and answers give the same bytes.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from control_plane.catalogue import AgentInForce, Controls
+from control_plane.errors import InvalidMessage
+from control_plane.governance import Case, first_refusal
+from control_plane.governance import policy as policy_stage
+from control_plane.loop import approval, briefing, deliberation, feedback, folding
+from control_plane.loop.arrival import Arrival
+from control_plane.messages import Command, Decision, Effect, Question, Ruling, Subject, Verdict
+from control_plane.messages.event import TICK
+from control_plane.messages.wire import effect_of, outcome_of
+from control_plane.ports.expressions import ExpressionInvalid, Program
+from state.rows import Row
+
+Said = Decision | Verdict | Command | Effect
+"""What a step puts out, in the order in which it is published."""
+
+NO_ANSWERS: Mapping[str, Ruling] = {}
+
+
+class AgentFailure(Struct, frozen=True):
+    """An agent that failed on the event; the event becomes a dead letter that names it."""
+
+    agent: str
+    reason: InvalidMessage
+
+
+class Done(Struct, frozen=True):
+    """A step that is over. `notes` are counted: `duplicate`, `unmatched`."""
+
+    row: Row
+    said: tuple[Said, ...] = ()
+    failures: tuple[AgentFailure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Ask(Struct, frozen=True):
+    """A step that needs rulings. `resume(answers)` goes on from here and may be called once."""
+
+    questions: tuple[Question, ...]
+    resume: "Callable[[Mapping[str, Ruling]], Done | Ask]"
+
+
+_Run = Generator[Question, Ruling, Done]
+
+
+def step(controls: Controls, row: Row, arrival: Arrival, answers: Mapping[str, Ruling] = NO_ANSWERS) -> Done | Ask:
+    """Take one event through the loop on its subject's row.
+
+    The event must have passed `loop.intake`: one that must not be folded never gets here.
+    """
+    if arrival.event.type == TICK:
+        return _tick(row, arrival)
+    return _advance(_run(controls, row, arrival, Subject.parse(arrival.event.subject)), answers, None)
+
+
+def _advance(run: _Run, answers: Mapping[str, Ruling], ruling: Ruling | None) -> Done | Ask:
+    """Go on until a question has no answer yet."""
+    while True:
+        try:
+            question = next(run) if ruling is None else run.send(ruling)
+        except StopIteration as stop:
+            done: Done = stop.value
+            return done
+        ruling = answers.get(question.id)
+        if ruling is None:
+            asked = question.id
+            return Ask((question,), lambda more: _advance(run, more, more[asked]))
+
+
+def _tick(row: Row, arrival: Arrival) -> Done:
+    """Time has passed on a row that waited for it."""
+    row, effects = feedback.close_windows(folding.arrived(row, arrival))
+    return Done(row, effects)
+
+
+def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _Run:
+    row, effects = feedback.close_windows(folding.arrived(row, arrival))
+    taken = _taken_in(row, arrival)
+    if isinstance(taken, str):
+        return Done(row, effects, (), (taken,))
+    event = arrival.event
+    row = folding.fold(taken, arrival, controls)
+    listeners = controls.listeners.get(event.type, ())
+    if not listeners and not row.watches:
+        return Done(row, effects)
+
+    shared = briefing.brief(row, event, subject, controls)
+    if event.type in controls.folds:
+        row = feedback.sampled(row, shared.scope, controls)
+    row, proposals, failures = _deliberate(listeners, row, shared, controls)
+    said: list[Said] = list(effects)
+    for found, decision in proposals:
+        row, messages = yield from _approve(found, decision, row, shared, controls)
+        said += messages
+    return Done(row, tuple(said), failures)
+
+
+def _taken_in(row: Row, arrival: Arrival) -> Row | str:
+    """The row that has taken the event in, or the note that says why it was dropped."""
+    event = arrival.event
+    if feedback.returns(event):
+        if event.type.startswith("command."):
+            matched = feedback.with_outcome(row, outcome_of(event))
+        else:
+            matched = feedback.with_effect_heard(row, effect_of(event))
+        return "unmatched" if matched is None else matched
+    if row.has_seen(event.lineage.source, event.lineage.message_id):
+        return "duplicate"
+    return folding.remembered(row, arrival)
+
+
+def _deliberate(
+    listeners: tuple[AgentInForce, ...], row: Row, shared: briefing.Brief, controls: Controls
+) -> tuple[Row, list[tuple[AgentInForce, Decision]], tuple[AgentFailure, ...]]:
+    """All agents decide on the same row; what they keep of their own is put back together."""
+    own: dict[str, Any] = {}
+    proposals: list[tuple[AgentInForce, Decision]] = []
+    failures: list[AgentFailure] = []
+    for found in listeners:
+        context = briefing.context_for(found, row, shared)
+        result = deliberation.deliberate(found, context, controls.revision)
+        if result.failure is not None:
+            failures.append(AgentFailure(found.agent.name, result.failure))
+            continue
+        if found.remembers and result.own != row.own.get(found.agent.name):
+            own[found.agent.name] = result.own
+        proposals += [(found, decision) for decision in result.decisions]
+    return replace(row, own={**row.own, **own}) if own else row, proposals, tuple(failures)
+
+
+def _approve(
+    found: AgentInForce, decision: Decision, row: Row, shared: briefing.Brief, controls: Controls
+) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
+    """One decision through the guards, policy and, if both let it, into a command."""
+    case = _case(found, decision, row, shared, controls)
+    refusal = first_refusal(case)
+    if refusal is not None:
+        return row, [decision, approval.refused(case, *refusal)]
+    question = policy_stage.question(case)
+    ruling = yield question
+    verdict = approval.ruled(case, ruling, question.input)
+    command = approval.command_for(case, verdict)
+    if command is None:
+        return row, [decision, verdict]
+    return approval.with_command(row, command, decision), [decision, verdict, command]
+
+
+def _case(found: AgentInForce, decision: Decision, row: Row, shared: briefing.Brief, controls: Controls) -> Case:
+    rows = {part: shared.views[part] for part in found.agent.reads if part in shared.views}
+    still_when, invalid_expression = _compiled(decision, controls)
+    return Case(
+        decision=decision,
+        intent=controls.intents.get(decision.intent),
+        event=shared.event,
+        subject=shared.subject,
+        row=row,
+        now_ms=row.now_ms,
+        granted=found.agent.intents,
+        rows=rows,
+        ages_ms={part: row.now_ms - row.folded_ms[part] for part in rows},
+        scope=shared.scope,
+        still_when=still_when,
+        invalid_expression=invalid_expression,
+    )
+
+
+def _compiled(decision: Decision, controls: Controls) -> tuple[Program | None, str | None]:
+    """`still_when`, compiled; and the first expression of the decision that does not compile."""
+    expects = decision.expects
+    texts = [decision.still_when, expects.where if expects else None, expects.harm if expects else None]
+    for text in texts:
+        try:
+            if text is not None:
+                controls.program(text)
+        except ExpressionInvalid as exc:
+            return None, f"{text}: {exc}"
+    return (None if decision.still_when is None else controls.program(decision.still_when)), None

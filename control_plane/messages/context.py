@@ -1,0 +1,93 @@
+"""All that an agent may know: one event and a frozen snapshot of its subject's row."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from control_plane.causality import Lineage
+from control_plane.messages.decision import Decision, Expectation
+from control_plane.messages.event import Event
+from control_plane.messages.subject import Subject
+
+
+class ExpressionMiss(Exception):  # noqa: N818 - an expected way for an expression to end, not an error of ours
+    """An expression met a missing field, a wrong type or a division by zero: it does not match."""
+
+
+class Evaluates(Protocol):
+    """A compiled expression; see `control_plane.ports.expressions.Program`."""
+
+    def evaluate(self, scope: Any) -> Any: ...
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """What one agent is shown. Nothing in it changes, and nothing else may be known.
+
+    `rows` holds the declared row parts by name, `ages_ms` the milliseconds of log time since each was last folded,
+    `own` what the agent itself keeps in the row (rule states), `live` the action classes with a command under way.
+    `digest` identifies the snapshot and goes into each decision. `now_ms` is log time, milliseconds since the epoch.
+    `scope` is this event for compiled expressions; it is opaque and never on the wire.
+    """
+
+    lineage: Lineage
+    agent: str
+    agent_version: str
+    event: Event
+    subject: Subject
+    now_ms: int
+    rows: Mapping[str, Mapping[str, Any]]
+    ages_ms: Mapping[str, int]
+    own: Any = None
+    live: tuple[str, ...] = ()
+    action_version: int = 0
+    digest: str = ""
+    scope: Any = None
+
+    def matches(self, program: "Evaluates") -> bool:
+        """Whether a compiled expression holds; one that meets a missing field does not."""
+        return self.value(program) is True
+
+    def value(self, program: "Evaluates") -> Any:
+        """The value of a compiled expression on this event; None when it meets a missing field or a wrong type."""
+        try:
+            return program.evaluate(self.scope)
+        except ExpressionMiss:
+            return None
+
+    def propose(
+        self,
+        intent: str,
+        *,
+        because: str,
+        parameters: Mapping[str, Any] | None = None,
+        confidence: float = 1.0,
+        expects: Expectation | None = None,
+        still_when: str | None = None,
+        nth: int = 0,
+    ) -> Decision:
+        """A decision of this agent on this event. `nth` tells apart several decisions on one event.
+
+        Args:
+            intent: name of an intent in the catalogue that the agent is granted.
+            because: one sentence for people; recorded, never executed.
+            parameters: what the intent's JSON Schema asks for.
+            confidence: 0.0 to 1.0.
+            expects: what should become true if the action helps.
+            still_when: CEL that must still hold when the decision is approved.
+        """
+        return Decision(
+            lineage=self.event.lineage.child(f"decision/{self.agent}/{nth}"),
+            subject=self.event.subject,
+            occurred_ms=self.now_ms,
+            agent=self.agent,
+            agent_version=self.agent_version,
+            intent=intent,
+            parameters=dict(parameters or {}),
+            confidence=confidence,
+            because=because,
+            expects=expects,
+            still_when=still_when,
+            context_digest=self.digest,
+            action_version=self.action_version,
+        )

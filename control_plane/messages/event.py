@@ -1,0 +1,43 @@
+"""A fact that happened. Its type is in the past tense: `service.latency_measured`."""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from control_plane.causality import Lineage
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One fact about one subject. `occurred_at` is the producer's word (aware, UTC) and never counts as now."""
+
+    lineage: Lineage
+    type: str
+    subject: str
+    occurred_at: datetime
+    data: dict[str, Any] = {}
+    dataschema: str | None = None
+
+
+TICK = "clock.tick"
+"""A partition's owner says that time has passed; due timers follow it."""
+
+CONTROLS_ADOPTED = "controls.adopted"
+"""From this record on, the partition follows the controls that `data.revision` names."""
+
+DECISION_PROPOSED = "decision.proposed"
+"""A proposal from outside the fused loop: a slow agent, a person, another partition."""
+
+EFFECT_JUDGED = "effect.judged"
+"""What the loop found out about its own action, for agents that learn."""
+
+OUTCOME_PREFIX = "command."
+"""Outcomes come back as `command.succeeded`, `command.failed` and so on."""
+
+RESERVED = frozenset({TICK, CONTROLS_ADOPTED, DECISION_PROPOSED, EFFECT_JUDGED})
+"""Types that only Setpoint itself may publish; with `OUTCOME_PREFIX` they are refused from outside."""
+
+
+def is_reserved(event_type: str) -> bool:
+    """Whether only Setpoint itself may publish events of this type."""
+    return event_type in RESERVED or event_type.startswith(OUTCOME_PREFIX)

@@ -1,0 +1,275 @@
+"""Messages as CloudEvents 1.0 in structured JSON, and back.
+
+One message gives one sequence of bytes, always the same: replay compares them. Decoding refuses what breaks the
+envelope or our own schemas; a user's event types are judged by `control_plane.loop.intake`.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from control_plane.causality import Lineage
+from control_plane.errors import InvalidMessage
+from control_plane.messages.command import Command
+from control_plane.messages.dead_letter import DeadLetter
+from control_plane.messages.decision import Decision
+from control_plane.messages.effect import Effect
+from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX, Event
+from control_plane.messages.outcome import Outcome
+from control_plane.messages.verdict import Verdict
+
+EVENT_BYTES_MAX = 256 * 1024
+"""Largest record that is read as a message; a larger one is a dead letter."""
+
+Internal = Decision | Verdict | Command | Effect | Outcome | DeadLetter
+M = TypeVar("M", Decision, Verdict, Command, Effect, Outcome, DeadLetter)
+
+_TYPES: Final[dict[type, str]] = {
+    Decision: "setpoint.decision",
+    Verdict: "setpoint.verdict",
+    Command: "setpoint.command",
+    Effect: EFFECT_JUDGED,
+    Outcome: OUTCOME_PREFIX,
+    DeadLetter: "setpoint.dead_letter",
+}
+_ENVELOPE_FIELDS = ("lineage", "subject", "occurred_ms")
+
+
+def schema_of(message_type: type) -> str:
+    """The `dataschema` that messages of this type carry: a URN with the schema's version."""
+    name = "dead_letter" if message_type is DeadLetter else message_type.__name__.lower()
+    return f"urn:setpoint:schema:{name}:1"
+
+
+def _body_of(message_type: Any) -> type[Struct]:
+    """The struct that stands in `data`: the message without what the envelope already says."""
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(message_type):
+        if field.name in _ENVELOPE_FIELDS:
+            continue
+        fields.append((field.name, field.type) if field.required else (field.name, field.type, field.default))
+    return msgspec.defstruct(f"{message_type.__name__}Data", fields, frozen=True, kw_only=True)
+
+
+_BODIES: Final[dict[type, type[Struct]]] = {message_type: _body_of(message_type) for message_type in _TYPES}
+_BODY_FIELDS: Final = {t: tuple(f.name for f in msgspec.structs.fields(body)) for t, body in _BODIES.items()}
+_BODY_DECODERS: Final = {t: msgspec.json.Decoder(body) for t, body in _BODIES.items()}
+_SCHEMAS: Final = {t: schema_of(t) for t in _TYPES}
+
+
+class _Envelope(Struct, kw_only=True, omit_defaults=True):
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str | None = None
+    time: datetime | None = None
+    datacontenttype: str | None = None
+    dataschema: str | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    hopcount: int = 0
+    trail: str | None = None
+    traceparent: str | None = None
+    data: Any = None
+    data_base64: str | None = None
+
+
+class _RawEnvelope(_Envelope, kw_only=True):
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Envelope)
+_raw_decoder = msgspec.json.Decoder(_RawEnvelope)
+_FIELD_IN_ERROR = re.compile(r"`\$\.?([A-Za-z0-9_.\[\]]*)`|field `(\w+)`")
+
+
+def utc(ms: int) -> datetime:
+    """Milliseconds since the epoch as an aware datetime."""
+    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+
+
+def ms_of(when: datetime) -> int:
+    """An aware datetime as milliseconds since the epoch, rounded down."""
+    return int(when.timestamp() * 1000)
+
+
+def encode(message: Internal) -> bytes:
+    """A message of the loop's own as CloudEvents JSON bytes."""
+    kind = type(message)
+    type_name = OUTCOME_PREFIX + message.status if isinstance(message, Outcome) else _TYPES[kind]
+    body = _BODIES[kind](**{name: getattr(message, name) for name in _BODY_FIELDS[kind]})
+    return _encoder.encode(
+        _enveloped(message.lineage, type_name, message.subject, utc(message.occurred_ms), _SCHEMAS[kind], body)
+    )
+
+
+def encode_event(event: Event) -> bytes:
+    """An event as CloudEvents JSON bytes."""
+    return _encoder.encode(
+        _enveloped(event.lineage, event.type, event.subject, event.occurred_at, event.dataschema, event.data)
+    )
+
+
+def _enveloped(
+    lineage: Lineage, type_name: str, subject: str, time: datetime, dataschema: str | None, data: Any
+) -> _Envelope:
+    return _Envelope(
+        specversion="1.0",
+        id=lineage.message_id,
+        source=lineage.source,
+        type=type_name,
+        subject=subject,
+        time=time,
+        datacontenttype="application/json",
+        dataschema=dataschema,
+        correlationid=lineage.correlation_id,
+        causationid=lineage.causation_id,
+        hopcount=lineage.hop_count,
+        trail=",".join(lineage.trail) or None,
+        traceparent=lineage.traceparent or None,
+        data=data,
+    )
+
+
+def decode(raw: bytes, message_type: type[M]) -> M:
+    """Bytes of the loop's own as a message of the type that the topic holds. Raises InvalidMessage."""
+    envelope = _decoded(raw, _raw_decoder)
+    if envelope.dataschema != _SCHEMAS[message_type]:
+        raise InvalidMessage(
+            "schema_unknown",
+            f"dataschema {envelope.dataschema!r} is not {_SCHEMAS[message_type]!r}",
+            field="dataschema",
+            cure="Read it with the version of Setpoint that wrote it.",
+        )
+    try:
+        body = _BODY_DECODERS[message_type].decode(envelope.data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+        raise _invalid("schema_broken", exc, prefix="data.") from exc
+    fields = {name: getattr(body, name) for name in _BODY_FIELDS[message_type]}
+    assert envelope.time is not None, "the loop's own messages always say when"
+    return message_type(
+        lineage=_lineage(envelope), subject=envelope.subject or "", occurred_ms=ms_of(envelope.time), **fields
+    )
+
+
+def decode_event(raw: bytes, recorded_ms: int) -> Event:
+    """A record of `events.v1` as an event. Raises InvalidMessage with the field and the cure.
+
+    `recorded_ms` is the record's append time; it stands in where the producer gave no `time`.
+    """
+    envelope = _decoded(raw, _decoder)
+    _check_envelope(envelope)
+    data = envelope.data if envelope.data is not None else {}
+    if not isinstance(data, dict):
+        raise InvalidMessage("data_not_object", "data is not a JSON object", field="data", cure="Wrap it in an object.")
+    return Event(
+        lineage=_lineage(envelope),
+        type=envelope.type,
+        subject=envelope.subject or "",
+        occurred_at=envelope.time or utc(recorded_ms),
+        data=data,
+        dataschema=envelope.dataschema,
+    )
+
+
+def outcome_of(event: Event) -> Outcome:
+    """The outcome that an event of type `command.*` carries. Raises InvalidMessage."""
+    return _from_event(event, Outcome)
+
+
+def effect_of(event: Event) -> Effect:
+    """The effect that an event of type `effect.judged` carries. Raises InvalidMessage."""
+    return _from_event(event, Effect)
+
+
+def _from_event(event: Event, message_type: type[M]) -> M:
+    try:
+        body = msgspec.convert(event.data, _BODIES[message_type])
+    except msgspec.ValidationError as exc:
+        raise _invalid("schema_broken", exc, prefix="data.") from exc
+    fields = {name: getattr(body, name) for name in _BODY_FIELDS[message_type]}
+    return message_type(lineage=event.lineage, subject=event.subject, occurred_ms=ms_of(event.occurred_at), **fields)
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each internal message's `data`, by the `dataschema` that names it."""
+    return {_SCHEMAS[t]: msgspec.json.schema(body) for t, body in _BODIES.items()}
+
+
+def _decoded(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    if len(raw) > EVENT_BYTES_MAX:
+        raise InvalidMessage(
+            "too_large",
+            f"the message has {len(raw)} bytes, more than {EVENT_BYTES_MAX}",
+            cure="Keep large payloads elsewhere and send a reference.",
+        )
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as exc:
+        raise _invalid("envelope_broken", exc) from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise InvalidMessage(
+            "json_broken", f"the message is not JSON: {exc}", cure="Send one JSON object in UTF-8."
+        ) from exc
+
+
+def _check_envelope(envelope: _Envelope) -> None:
+    if envelope.specversion != "1.0":
+        raise InvalidMessage(
+            "specversion_unknown",
+            f"specversion {envelope.specversion!r} is not known",
+            field="specversion",
+            cure='Send CloudEvents "1.0".',
+        )
+    for field in ("id", "source", "type"):
+        if not getattr(envelope, field):
+            raise InvalidMessage(f"{field}_missing", f"{field} is empty", field=field, cure="Give it a value.")
+    if envelope.data_base64 is not None:
+        raise InvalidMessage(
+            "data_binary", "data_base64 is not supported", field="data_base64", cure="Send JSON in data."
+        )
+    if envelope.hopcount < 0:
+        raise InvalidMessage(
+            "hopcount_negative", "hopcount is below 0", field="hopcount", cure="Leave it out on a first event."
+        )
+    if envelope.time is not None and envelope.time.tzinfo is None:
+        raise InvalidMessage(
+            "time_naive",
+            "time has no offset from UTC",
+            field="time",
+            cure="Write it as RFC 3339, as in 2026-01-31T12:00:00Z.",
+        )
+
+
+def _lineage(envelope: _Envelope) -> Lineage:
+    root = Lineage.root(
+        envelope.source,
+        envelope.id,
+        correlation_id=envelope.correlationid or "",
+        traceparent=envelope.traceparent or "",
+    )
+    return Lineage(
+        source=root.source,
+        message_id=root.message_id,
+        correlation_id=root.correlation_id,
+        causation_id=envelope.causationid,
+        hop_count=envelope.hopcount,
+        trail=tuple(envelope.trail.split(",")) if envelope.trail else (),
+        traceparent=root.traceparent,
+    )
+
+
+def _invalid(code: str, exc: Exception, prefix: str = "") -> InvalidMessage:
+    found = _FIELD_IN_ERROR.search(str(exc))
+    field = next((group for group in found.groups() if group), None) if found else None
+    return InvalidMessage(
+        code,
+        str(exc),
+        field=prefix + field if field else None,
+        cure="Send a CloudEvents 1.0 message as the schema describes it.",
+    )

@@ -1,0 +1,300 @@
+"""The records of `events.v1` through the loop, partition by partition, exact on a log that is only at least once.
+
+Vendor-free: it knows the backbone only as a port. A record at or below its row's applied offset is not folded again; the
+outputs that the row still holds for it go out again, byte-equal. Production, replay and simulation drive this same code.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from control_plane.catalogue import Controls
+from control_plane.errors import ContinuityBroken, InvalidMessage
+from control_plane.loop.arrival import Arrival
+from control_plane.loop.intake import check_event
+from control_plane.loop.step import Ask, Done, step
+from control_plane.messages import Command, DeadLetter, Decision, Effect, Event, Verdict, topics
+from control_plane.messages.event import CONTROLS_ADOPTED, TICK
+from control_plane.messages.wire import decode_event, encode
+from control_plane.partition_rows import PartitionRows, Touched
+from control_plane.ports.backbone import Commit, Output, Record, RowReader, Start
+from control_plane.ports.controls_source import ControlsSource
+from control_plane.ports.policy_engine import PolicyEngine
+from state.rows import ROW_BYTES_MAX, HeldOutput, Row, encode_row
+
+_TOPICS: dict[type, tuple[str, ...]] = {
+    Decision: (topics.DECISIONS,),
+    Verdict: (topics.VERDICTS,),
+    Command: (topics.COMMANDS,),
+    # An effect comes back into the loop as well, so that agents can learn from it.
+    Effect: (topics.EFFECTS, topics.EVENTS),
+}
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What is committed with the next offset: the last applied record's digest and the controls in force after it."""
+
+    last_digest: str
+    controls_revision: str
+
+
+class Observer(Protocol):
+    """Who is told what the loop did: telemetry and the live view. Must not raise and must not wait."""
+
+    def stepped(self, event: Event, done: Done) -> None: ...
+
+    def dead_lettered(self, letter: DeadLetter) -> None: ...
+
+
+class _Silent:
+    def stepped(self, event: Event, done: Done) -> None: ...
+
+    def dead_lettered(self, letter: DeadLetter) -> None: ...
+
+
+class _Held:
+    """One partition that is ours."""
+
+    def __init__(self, number: int, rows: PartitionRows, mark: Mark, controls: Controls | None) -> None:
+        self.number = number
+        self.rows = rows
+        self.mark = mark
+        self.controls = controls
+
+
+class Partitions:
+    """The owner that the backbone calls (`ports.backbone.Owner`)."""
+
+    def __init__(self, *, engine: PolicyEngine, controls: ControlsSource, observer: Observer | None = None) -> None:
+        self._engine = engine
+        self._controls = controls
+        self._observer = observer or _Silent()
+        self._held: dict[int, _Held] = {}
+
+    async def assigned(self, partition: int, rows: RowReader, start: Start) -> None:
+        """Take a partition. Raises ContinuityBroken when its log is not the one that was applied."""
+        mark = msgspec.json.decode(start.mark, type=Mark) if start.mark else Mark("", "")
+        _check_continuity(partition, start, mark)
+        controls = self._controls.at(mark.controls_revision) if mark.controls_revision else None
+        self._held[partition] = _Held(partition, PartitionRows(rows, start.next_offset), mark, controls)
+
+    async def revoked(self, partition: int) -> None:
+        """Let go of a partition."""
+        self._held.pop(partition, None)
+
+    def owned(self) -> dict[int, str]:
+        """The partitions that are ours, with the revision of the controls in force in each."""
+        return {number: held.mark.controls_revision for number, held in self._held.items()}
+
+    def due_ms(self, partition: int) -> int | None:
+        """When a row of the partition next wants a tick."""
+        held = self._held.get(partition)
+        return held.rows.due_ms() if held else None
+
+    async def take(self, partition: int, records: Sequence[Record]) -> Commit:
+        """Take a batch through the loop."""
+        held = self._held[partition]
+        batch = _Batch()
+        for segment in _segments(records):
+            await self._take_segment(held, batch, segment)
+        held.mark = Mark(_record_digest(records[-1]), held.mark.controls_revision)
+        in_order = sorted(batch.outputs, key=_offset_of)
+        outputs = tuple(Output(out.topic, out.key, out.value, out.partition) for out in in_order)
+        return Commit(
+            batch_offset=records[0].offset,
+            rows=held.rows.writes(batch.touched, records[0].offset),
+            outputs=outputs,
+            next_offset=records[-1].offset + 1,
+            mark=msgspec.json.encode(held.mark),
+        )
+
+    def committed(self, partition: int, commit: Commit) -> None:
+        """The commit's rows and outputs are durable; rows need no longer hold those outputs."""
+        held = self._held.get(partition)
+        if held is not None:
+            held.rows.acknowledged(commit.batch_offset, commit.next_offset)
+
+    async def _take_segment(self, held: _Held, batch: "_Batch", segment: "list[tuple[Record, Event | None]]") -> None:
+        """Records between two that concern the whole partition: subjects are independent of one another here."""
+        record, event = segment[0]
+        if event is not None and event.type in (TICK, CONTROLS_ADOPTED):
+            await self._take_for_partition(held, batch, record, event)
+            return
+        by_subject: dict[str, list[tuple[Record, Event]]] = {}
+        for record, event in segment:
+            if event is None:
+                self._bury(held, batch, record, _why_not(record))
+            else:
+                by_subject.setdefault(event.subject, []).append((record, event))
+        chains = [self._take_chain(held, batch, subject, chain) for subject, chain in by_subject.items()]
+        if self._engine.concurrent and len(chains) > 1:
+            await asyncio.gather(*chains)
+        else:
+            for chain in chains:
+                await chain
+
+    async def _take_for_partition(self, held: _Held, batch: "_Batch", record: Record, event: Event) -> None:
+        if event.type == CONTROLS_ADOPTED:
+            revision = str(event.data.get("revision", ""))
+            held.controls = self._controls.at(revision)
+            held.mark = Mark(held.mark.last_digest, revision)
+            return
+        for subject in held.rows.waiting_for(record):
+            await self._take_one(held, batch, subject, record, event)
+
+    async def _take_chain(self, held: _Held, batch: "_Batch", subject: str, chain: list[tuple[Record, Event]]) -> None:
+        for record, event in chain:
+            await self._take_one(held, batch, subject, record, event)
+
+    async def _take_one(self, held: _Held, batch: "_Batch", subject: str, record: Record, event: Event) -> None:
+        touched = held.rows.touch(batch.touched, subject)
+        if record.offset <= touched.row.applied:
+            self._repeat(held, batch, touched, record, event)
+            return
+        try:
+            done = await self._step(held, touched.row, event, record)
+        except InvalidMessage as exc:
+            self._bury(held, batch, record, exc, subject=event.subject)
+            return
+        outputs = _held_outputs(held.number, record, done)
+        letters = [_letter(record, failure.reason, subject, failure.agent) for failure in done.failures]
+        row, encoded = done.row, encode_row(done.row)
+        if len(encoded) > ROW_BYTES_MAX:
+            row, outputs = replace(touched.row, applied=record.offset), []
+            letters, encoded = [_letter(record, _too_large(len(encoded)), subject)], encode_row(row)
+        outputs += [_buried(held.number, record, letter) for letter in letters]
+        held.rows.replace(touched, row, encoded, outputs)
+        batch.outputs += outputs
+        for letter in letters:
+            self._observer.dead_lettered(letter)
+        self._observer.stepped(event, done)
+
+    def _repeat(self, held: _Held, batch: "_Batch", touched: Touched, record: Record, event: Event) -> None:
+        """A record that the row knows: what it still holds for it goes out again, and what was never folded is buried again."""
+        again = [output for output in touched.held if output.input_offset == record.offset]
+        batch.outputs += again
+        if again or event.type == TICK:
+            return
+        try:
+            _admit(held.controls, event, record)
+        except InvalidMessage as exc:
+            self._bury(held, batch, record, exc, subject=event.subject)
+
+    async def _step(self, held: _Held, row: Row, event: Event, record: Record) -> Done:
+        controls = _admit(held.controls, event, record)
+        result = step(controls, row, Arrival(event, record.offset, record.recorded_ms))
+        while isinstance(result, Ask):
+            rulings = {q.id: await self._engine.rule(q, controls.policies) for q in result.questions}
+            result = result.resume(rulings)
+        return result
+
+    def _bury(self, held: _Held, batch: "_Batch", record: Record, reason: InvalidMessage, *, subject: str = "") -> None:
+        """Keep what must not be folded, with its reason; it follows from the record alone, so it needs no row."""
+        letter = _letter(record, reason, subject)
+        batch.outputs.append(_buried(held.number, record, letter))
+        self._observer.dead_lettered(letter)
+
+
+class _Batch:
+    """What a batch has come to so far."""
+
+    def __init__(self) -> None:
+        self.touched: dict[str, Touched] = {}
+        self.outputs: list[HeldOutput] = []
+
+
+def _segments(records: Iterable[Record]) -> "list[list[tuple[Record, Event | None]]]":
+    """Records in runs: one that concerns the whole partition stands alone, because all before it must be done."""
+    segments: list[list[tuple[Record, Event | None]]] = []
+    alone = True
+    for record in records:
+        try:
+            event = decode_event(record.value, record.recorded_ms)
+        except InvalidMessage:
+            event = None
+        whole_partition = event is not None and event.type in (TICK, CONTROLS_ADOPTED)
+        if whole_partition or alone:
+            segments.append([])
+        segments[-1].append((record, event))
+        alone = whole_partition
+    return segments
+
+
+def _why_not(record: Record) -> InvalidMessage:
+    try:
+        decode_event(record.value, record.recorded_ms)
+    except InvalidMessage as exc:
+        return exc
+    raise AssertionError("a record that decodes is never buried undecoded")
+
+
+def _admit(controls: Controls | None, event: Event, record: Record) -> Controls:
+    """The controls that the event is folded under. Raises InvalidMessage when it must not be folded."""
+    if controls is None:
+        raise InvalidMessage(
+            "no_controls",
+            "the event came before any controls were adopted in its partition",
+            cure="Start the loop role first; then send it again.",
+        )
+    if event.type != TICK:
+        check_event(event, record.recorded_ms, controls)
+    return controls
+
+
+def _too_large(row_bytes: int) -> InvalidMessage:
+    return InvalidMessage(
+        "row_too_large",
+        f"the subject's row would grow to {row_bytes} bytes; at most {ROW_BYTES_MAX} are kept",
+        cure="Keep less of the event in rows/*.yaml, or send smaller values.",
+    )
+
+
+def _letter(record: Record, reason: InvalidMessage, subject: str, agent: str | None = None) -> DeadLetter:
+    return DeadLetter.of(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        recorded_ms=record.recorded_ms,
+        record=record.value,
+        reason=reason,
+        subject=subject,
+        agent=agent,
+    )
+
+
+def _buried(partition: int, record: Record, letter: DeadLetter) -> HeldOutput:
+    return HeldOutput(record.offset, topics.DEAD_LETTERS, letter.subject.encode(), encode(letter), partition)
+
+
+def _held_outputs(partition: int, record: Record, done: Done) -> list[HeldOutput]:
+    key = done.row.subject.encode()
+    outputs = []
+    for message in done.said:
+        value = encode(message)
+        outputs += [HeldOutput(record.offset, topic, key, value, partition) for topic in _TOPICS[type(message)]]
+    return outputs
+
+
+def _offset_of(output: HeldOutput) -> int:
+    return output.input_offset
+
+
+def _record_digest(record: Record) -> str:
+    return blake2b(record.value, digest_size=16, key=record.recorded_ms.to_bytes(8, "big")).hexdigest()
+
+
+def _check_continuity(partition: int, start: Start, mark: Mark) -> None:
+    """The record before the start must be the one that was applied last: otherwise the log was wiped, cut or restored."""
+    if not start.mark or start.next_offset == 0:
+        return
+    before = start.record_before
+    if before is None or _record_digest(before) != mark.last_digest:
+        raise ContinuityBroken(
+            f"partition {partition} of {topics.EVENTS} no longer holds the record that was applied last, at offset "
+            f"{start.next_offset - 1}: the log was wiped, cut or restored. Nothing was done. Restore the log, or start on "
+            "an empty data directory."
+        )

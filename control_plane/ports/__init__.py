@@ -1,0 +1,1 @@
+"""What the core asks of the world. Each port has one contract suite, which every adapter passes."""

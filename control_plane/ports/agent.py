@@ -1,0 +1,33 @@
+"""Who proposes. An agent holds no state, calls no other agent and acts on nothing."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from control_plane.messages import Context, Decision
+
+
+class Agent(Protocol):
+    """One agent in force. `decide` is pure: the same context gives the same decisions."""
+
+    name: str
+    version: str
+    listens_to: tuple[str, ...]
+    """Event types, exact."""
+    reads: tuple[str, ...]
+    """Row parts that its contexts hold."""
+    intents: tuple[str, ...]
+    """All that it may ever propose."""
+
+    def decide(self, context: Context) -> Sequence[Decision]:
+        """What the agent proposes on this event; built with `context.propose`."""
+
+
+class RememberingAgent(Agent, Protocol):
+    """An agent that keeps a part of the row of its own, such as a rule's firing state.
+
+    The part is folded purely, and then shown to `decide` as `context.own`. It must be built of None, bool, int, float,
+    str, bytes, lists and dicts.
+    """
+
+    def remember(self, context: Context) -> Any:
+        """The part after this event; `context.own` is the part before it."""

@@ -1,0 +1,147 @@
+"""The log, as the loop sees it: partitions of records, rows beside them, and one write.
+
+An adapter delivers each partition's records in order, without a gap, at least once, to one owner at a time. Nothing
+above this port may know which log it runs on.
+
+What an adapter promises, and the contract suite checks:
+
+- **Order.** Records of one partition are taken in the order of their offsets.
+- **No gap.** A batch starts at the offset after the batch before it, or at `Start.next_offset`.
+- **One write.** `commit` makes rows, outputs, next offset and mark durable: as one, or in that order, each after
+  the one before it was acknowledged. After a crash at any point the partition starts again at the last committed offset,
+  and its rows are those of some commit at or after it, whole.
+- **Back-pressure.** At most `BATCHES_IN_FLIGHT_MAX` batches of a partition are taken and not yet committed.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+BATCH_RECORDS_MAX = 200
+BATCHES_IN_FLIGHT_MAX = 3
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One record as it stands in the log. `recorded_ms` is its append time, milliseconds since the epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    recorded_ms: int
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Output(Struct, frozen=True):
+    """One record to be appended. Without a partition, the key chooses it (murmur2, as Kafka's clients do)."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    partition: int | None = None
+
+
+class RowWrite(Struct, frozen=True):
+    """One row to be stored, whole, in the partition that is committed.
+
+    `value` holds the outputs that are not yet acknowledged; `released` is the same row without them, for a log whose one
+    write is atomic: there the outputs are out together with the row.
+    """
+
+    key: bytes
+    value: bytes
+    released: bytes
+
+
+class Commit(Struct, frozen=True, kw_only=True):
+    """All that follows from one batch. `next_offset` is the offset after its last record; `mark` is opaque to the adapter.
+
+    `batch_offset` is the offset of the batch's first record.
+    """
+
+    batch_offset: int
+    rows: tuple[RowWrite, ...]
+    outputs: tuple[Output, ...]
+    next_offset: int
+    mark: bytes
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """Where a partition begins when it is taken: the committed offset and mark, and the record just before it if the
+    log still holds it. A partition that was never committed starts at 0 with an empty mark."""
+
+    next_offset: int
+    mark: bytes
+    record_before: Record | None
+
+
+class Position(Struct, frozen=True):
+    """Where a record was appended."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class RowReader(Protocol):
+    """The rows of one partition, as last committed and recovered."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The row under a key, or None."""
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every (key, row), in no promised order."""
+
+
+class Owner(Protocol):
+    """What a backbone calls about the partitions of `events.v1` that this process owns. `control_plane.partition` is one."""
+
+    async def assigned(self, partition: int, rows: RowReader, start: Start) -> None:
+        """The partition is ours and its rows are recovered; records follow."""
+
+    async def take(self, partition: int, records: Sequence[Record]) -> Commit:
+        """Take a batch through the loop. Called for one batch of a partition at a time, in order; commits may still be in flight."""
+
+    def committed(self, partition: int, commit: Commit) -> None:
+        """A commit is durable; called in the order of the batches."""
+
+    async def revoked(self, partition: int) -> None:
+        """The partition is no longer ours; nothing of it may be written after this returns."""
+
+
+class GroupReader(Protocol):
+    """What a backbone calls for a consumer group beside the loop: executors, recorder, slow agents."""
+
+    async def take(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        """Make a batch safe. The group's offset is committed after this returns; after a crash the batch may come again."""
+
+
+class Backbone(Protocol):
+    """A log that was opened, with this process's part in it."""
+
+    partitions: int
+    """Of every topic that is keyed by subject."""
+
+    def own_events(self, owner: Owner) -> None:
+        """Take part in the loop group: before `start`."""
+
+    def join(self, group: str, topics: Sequence[str], reader: GroupReader) -> None:
+        """Take part in another consumer group: before `start`. Offsets are the group's own."""
+
+    async def start(self) -> None:
+        """Open, create the topics that are missing, join the groups. Returns once this process can append.
+
+        Raises BackboneUnavailable, DataInUse, DataTooNew, DataDamaged, StorageFull."""
+
+    async def stop(self) -> None:
+        """Leave the groups after what was taken is committed, and close."""
+
+    async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
+        """Append records; returns once they are durable, with their positions in the order given.
+
+        Raises BackboneUnavailable, StorageFull: then none, or on Kafka some, of them were appended."""
+
+    async def commit(self, partition: int, commit: Commit) -> None:
+        """The one write of a partition's owner. Raises as `append`; then the process must stop owning the partition."""

@@ -1,0 +1,28 @@
+"""All that the author of an agent or an executor needs; nothing else of ours may be imported there."""
+
+from control_plane.catalogue.definitions import RuleDefinition
+from control_plane.durations import parse_duration_ms
+from control_plane.messages import Command, Context, Decision, Event, Expectation, Outcome, Subject
+from control_plane.ports.executor import Attempt, Found
+from control_plane.ports.expressions import ExpressionInvalid, Expressions, Program
+from control_plane.sdk.agent import Agent
+from control_plane.sdk.executor import Executor
+
+__all__ = [
+    "Agent",
+    "Attempt",
+    "Command",
+    "Context",
+    "Decision",
+    "Event",
+    "Executor",
+    "Expectation",
+    "ExpressionInvalid",
+    "Expressions",
+    "Found",
+    "Outcome",
+    "Program",
+    "RuleDefinition",
+    "Subject",
+    "parse_duration_ms",
+]

@@ -1,0 +1,28 @@
+"""The base class of Python agents."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from control_plane.messages import Context, Decision
+
+
+class Agent(ABC):
+    """Subscribe, reason, publish. An agent holds no state, calls no other agent and acts on nothing.
+
+    `decide` must be pure: it may use nothing but its context, because the loop runs it again in a replay and compares.
+    """
+
+    name: str
+    """Unique in the workspace."""
+    version: str
+    """Pinned in each decision; raise it when the behaviour changes."""
+    listens_to: tuple[str, ...]
+    """Event types, exact."""
+    reads: tuple[str, ...] = ()
+    """Row parts that the context shows in `context.rows`."""
+    intents: tuple[str, ...]
+    """All that it may ever propose."""
+
+    @abstractmethod
+    def decide(self, context: Context) -> Sequence[Decision]:
+        """Proposals for this event, built with `context.propose`; none is fine."""

@@ -1,0 +1,1 @@
+"""Users' files: read, checked, turned into versioned controls, and compiled into what the loop follows."""

@@ -1,0 +1,110 @@
+"""Control items in, controls in force out. The items were checked when they were published, so a failure here is a bug
+or a log from a newer Setpoint."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from control_plane.catalogue import AgentInForce, ControlItem, Controls, ControlSet, Intent
+from control_plane.catalogue.controls import Policies
+from control_plane.catalogue.definitions import FieldDefinition, IntentDefinition, RowDefinition
+from control_plane.durations import parse_duration_ms
+from control_plane.ports.agent import Agent
+from control_plane.ports.expressions import ExpressionMiss, Expressions
+from control_plane.ports.schemas import SchemaLanguage
+from state.projections import Field, Projection
+from state.projections.declared import ReadValue
+
+
+class Tools(Struct, frozen=True, kw_only=True):
+    """What compiling needs of the world. `agents` builds an agent of a kind (`rule`, `agent`) from an item."""
+
+    expressions: Expressions
+    schemas: SchemaLanguage
+    agents: Mapping[str, Callable[[ControlItem], Agent]]
+
+
+def compile_controls(controls: ControlSet, tools: Tools) -> Controls:
+    """The controls that a set stands for."""
+    return Controls(
+        revision=controls.revision,
+        intents=[compile_intent(item, tools) for item in controls.of_kind("intent")],
+        projections=[compile_row(item, tools) for item in controls.of_kind("row")],
+        agents=[compile_agent(item, tools) for kind in tools.agents for item in controls.of_kind(kind)],
+        schemas={item.name: tools.schemas.compile(_json(item)) for item in controls.of_kind("schema")},
+        policies=Policies.of(controls),
+        expressions=tools.expressions,
+    )
+
+
+def compile_intent(item: ControlItem, tools: Tools) -> Intent:
+    """One catalogue entry."""
+    return Intent.of(msgspec.json.decode(item.body, type=IntentDefinition), tools.schemas)
+
+
+def compile_agent(item: ControlItem, tools: Tools) -> AgentInForce:
+    """One agent, with whether it keeps a part of the row."""
+    agent = tools.agents[item.kind](item)
+    return AgentInForce(agent=agent, revision=item.revision, remembers=hasattr(agent, "remember"))
+
+
+def compile_row(item: ControlItem, tools: Tools) -> Projection:
+    """One row part."""
+    definition = msgspec.json.decode(item.body, type=RowDefinition)
+    fields = [compile_field(name, field, tools.expressions) for name, field in definition.fields.items()]
+    return Projection(name=definition.row, on=tuple(definition.on), fields=tuple(fields))
+
+
+def compile_field(name: str, field: FieldDefinition, expressions: Expressions) -> Field:
+    """One field of a row part. Raises ExpressionInvalid, and ValueError unless it is folded in exactly one way."""
+    ways = [way for way in ("last", "first", "count", "min", "max", "mean") if getattr(field, way) is not None]
+    if len(ways) != 1:
+        raise ValueError(
+            f"field {name!r} is folded in {len(ways)} ways; name exactly one of last, first, count, min, max, mean"
+        )
+    how = getattr(field, ways[0])
+    if isinstance(how, str):
+        return Field(name=name, kind=ways[0], read=_reader(how, expressions))  # type: ignore[arg-type]
+    read = None if field.count is not None else _reader(how.of, expressions)
+    return Field(
+        name=name,
+        kind=ways[0],  # type: ignore[arg-type]
+        read=read,
+        of_type=how.of if field.count is not None else None,
+        window_ms=parse_duration_ms(how.window),
+    )
+
+
+def _reader(text: str, expressions: Expressions) -> ReadValue:
+    """Reads a value from an event's data: a plain path directly, anything else as an expression."""
+    steps = text.split(".")
+    if steps[0] == "data" and len(steps) > 1 and all(step.isidentifier() for step in steps):
+        return _PathReader(tuple(steps[1:]))
+    program = expressions.compile(text)
+
+    def read(data: Mapping[str, Any]) -> Any:
+        try:
+            return program.evaluate(expressions.scope({"data": data}))
+        except ExpressionMiss as exc:
+            raise KeyError(text) from exc
+
+    return read
+
+
+class _PathReader:
+    """Reads `data.a.b` without an expression engine."""
+
+    def __init__(self, steps: tuple[str, ...]) -> None:
+        self._steps = steps
+
+    def __call__(self, data: Mapping[str, Any]) -> Any:
+        value: Any = data
+        for step in self._steps:
+            value = value[step]
+        return value
+
+
+def _json(item: ControlItem) -> Any:
+    return msgspec.json.decode(item.body)

@@ -1,0 +1,171 @@
+"""One subject, one row, one record: all that the loop knows of a subject.
+
+A row is a value. It changes only by being replaced in a step, and it is stored whole, so it is atomic: what was folded,
+the offset up to which it was folded, and the outputs that are not yet acknowledged stand or fall together.
+"""
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from control_plane.causality import Lineage
+from control_plane.messages import Expectation
+
+ROW_BYTES_MAX = 64 * 1024
+"""Largest row. An event that would make it larger is a dead letter, and the row stays as it was."""
+
+SEEN_IDS_MAX = 128
+"""Foreign events that a row remembers by id."""
+
+RECENT_ACTIONS_MAX = 32
+"""Actions that a row remembers, newest last; frequency limits above this are refused when the catalogue is read."""
+
+_SEEN_BYTES = 8
+
+
+class LiveCommand(Struct, frozen=True, kw_only=True, array_like=True):
+    """A command of ours whose outcome has not come back."""
+
+    command_id: str
+    decision_id: str
+    agent: str
+    intent: str
+    action_class: str
+    since_ms: int
+    deadline_ms: int
+    expects: Expectation | None = None
+
+
+class RecentAction(Struct, frozen=True, kw_only=True, array_like=True):
+    """What was done to the subject not long ago. `effect` is empty until it is judged."""
+
+    command_id: str
+    agent: str
+    intent: str
+    action_class: str
+    at_ms: int
+    outcome: str = ""
+    effect: str = ""
+    effect_heard: bool = False
+
+
+class EffectWatch(Struct, frozen=True, kw_only=True, array_like=True):
+    """A window that is open: what an action is expected to bring about, and what was seen of it so far.
+
+    `lineage` is that of the outcome that opened the window. `held` and `harmed` are the last sample's answers.
+    """
+
+    command_id: str
+    decision_id: str
+    agent: str
+    intent: str
+    lineage: Lineage
+    expects: Expectation
+    closes_ms: int
+    samples: int = 0
+    held: bool = False
+    harmed: bool = False
+    disturbed: bool = False
+
+
+class Row(Struct, frozen=True, kw_only=True, array_like=True):
+    """What is known of one subject. Times are log time, milliseconds since the epoch.
+
+    `parts` and `folded_ms` belong to the projections, by part name; `own` to the agents, by agent name. `applied` is the
+    last offset that was folded, `now_ms` the greatest append time seen. `action_version` rises with each command,
+    outcome and human act, never with telemetry. `seen` holds the digests of the last foreign events, 8 bytes each.
+    """
+
+    subject: str
+    applied: int = -1
+    now_ms: int = 0
+    action_version: int = 0
+    parts: dict[str, Any] = {}
+    folded_ms: dict[str, int] = {}
+    own: dict[str, Any] = {}
+    seen: bytes = b""
+    live: tuple[LiveCommand, ...] = ()
+    recent: tuple[RecentAction, ...] = ()
+    watches: tuple[EffectWatch, ...] = ()
+
+    def due_ms(self) -> int | None:
+        """When the row next wants a tick; None when nothing waits for time."""
+        return min((watch.closes_ms for watch in self.watches), default=None)
+
+    def has_seen(self, source: str, message_id: str) -> bool:
+        """Whether this foreign event was folded, as far back as the row remembers."""
+        wanted = _seen_digest(source, message_id)
+        found = self.seen.find(wanted)
+        while found >= 0 and found % _SEEN_BYTES:
+            found = self.seen.find(wanted, found + 1)
+        return found >= 0
+
+    def seen_with(self, source: str, message_id: str) -> bytes:
+        """What `seen` becomes with one more foreign event."""
+        return (self.seen + _seen_digest(source, message_id))[-SEEN_IDS_MAX * _SEEN_BYTES :]
+
+
+class HeldOutput(Struct, frozen=True, array_like=True):
+    """An output that is not yet acknowledged, with the offset of the input that it follows from."""
+
+    input_offset: int
+    topic: str
+    key: bytes
+    value: bytes
+    partition: int | None = None
+
+
+class StoredRow(Struct, frozen=True, array_like=True):
+    """A row as it is stored: what recovery needs to know of it comes first, so that it can be read alone."""
+
+    due_ms: int | None
+    applied: int
+    epoch: int
+    held: tuple[HeldOutput, ...]
+    row: bytes
+
+
+class StoredHead(Struct, frozen=True, array_like=True):
+    """The beginning of a StoredRow, for recovering timers and held outputs without decoding the row."""
+
+    due_ms: int | None
+    applied: int
+    epoch: int
+    held: tuple[HeldOutput, ...]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_row_decoder = msgspec.msgpack.Decoder(Row)
+_stored_decoder = msgspec.msgpack.Decoder(StoredRow)
+_head_decoder = msgspec.msgpack.Decoder(StoredHead)
+
+
+def encode_row(row: Row) -> bytes:
+    """A row as bytes: the same row always gives the same ones."""
+    return _encoder.encode(row)
+
+
+def encode_stored(stored: StoredRow) -> bytes:
+    """A stored row as bytes."""
+    return _encoder.encode(stored)
+
+
+def decode_row(raw: bytes) -> Row:
+    """Bytes of `encode_row` as a row."""
+    return _row_decoder.decode(raw)
+
+
+def decode_stored(raw: bytes) -> StoredRow:
+    """Bytes of `encode_stored` as a stored row."""
+    return _stored_decoder.decode(raw)
+
+
+def decode_head(raw: bytes) -> StoredHead:
+    """The head of a stored row."""
+    return _head_decoder.decode(raw)
+
+
+def _seen_digest(source: str, message_id: str) -> bytes:
+    return blake2b(f"{source}\x1f{message_id}".encode(), digest_size=_SEEN_BYTES).digest()
