@@ -55,8 +55,8 @@ def _make_venv() -> None:
             "Install a newer one and name it, as in: make setup PYTHON=python3.12",
         )
     try:
-        import ensurepip  # noqa: F401, PLC0415 - Debian's python3 comes without it, and venv would fail half way
-        import venv  # noqa: PLC0415
+        import ensurepip  # noqa: F401 - Debian's python3 comes without it, and venv would fail half way
+        import venv
     except ImportError:
         _stop(
             f"{running} ({sys.executable}) has no venv module",

@@ -1,0 +1,55 @@
+# One command file: CI runs exactly what a developer runs. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format services services-stop kills bench lock clean
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+KAFKA_PORT ?= 19092
+N ?= 20
+BACKBONE ?=
+
+BIN := .venv/bin
+KAFKA := .services/kafka/dev
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv exactly as the lock says; does nothing when it already is
+	@command -v $(PYTHON) >/dev/null || { echo "setup: there is no $(PYTHON) on this machine. Nothing was installed. Install Python 3.11 or newer, or name yours: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) requirements/install.py
+
+demo: setup ## Break real processes and watch the loop repair them
+	@$(BIN)/setpoint demo incident
+
+test: setup lint ## Check everything and run the whole suite; starts a Kafka of its own if none answers
+	@$(BIN)/pytest
+
+lint: setup ## Style, types and who may import whom
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Put the code into the house's form
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+services: ## Start a real Kafka on this machine (KAFKA_PORT=19092); needs Java 17 and, once, Maven
+	@$(PYTHON) services/kafka.py start $(KAFKA) --port $(KAFKA_PORT)
+
+services-stop: ## Stop that Kafka; what it holds is kept
+	@$(PYTHON) services/kafka.py stop $(KAFKA)
+
+kills: setup ## Kill the real service N times under load and check what the world saw (N=20, BACKBONE=)
+	@$(BIN)/python -m tests.kill --kills $(N) $(if $(BACKBONE),--backbone $(BACKBONE))
+
+bench: setup ## Measure loops per second and latency against stock Faust
+	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))
+
+lock: setup ## Resolve the dependencies again and write the locks with their hashes
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra dev --output-file requirements/dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --output-file requirements/run.txt
+
+clean: ## Delete caches and build products; keeps .venv, services and data
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
