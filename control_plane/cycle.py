@@ -2,8 +2,8 @@
 
     event -> row -> agents -> decision -> guards, policy -> verdict -> command -> executor -> outcome -> event ...
 
-Nothing here is durable and nothing waits: it is the loop as it is meant. `control_plane.partition` drives the same `step`
-exactly, on a log.
+Nothing here is durable and nothing waits: it is the loop as it is meant. `control_plane.partition` drives the same
+`step` exactly, on a log.
 """
 
 from collections import deque

@@ -4,6 +4,7 @@
     ├── TemporaryError          the world is not ready: try again later
     │   ├── BackboneUnavailable
     │   ├── LedgerUnavailable
+    │   ├── AuditUnavailable
     │   └── PolicyEngineUnavailable
     └── PermanentError          trying again cannot help: somebody has to change something
         ├── InvalidMessage      a record or a request that is no message of ours
@@ -36,6 +37,10 @@ class BackboneUnavailable(TemporaryError):
 
 class LedgerUnavailable(TemporaryError):
     """The ledger cannot be written, so nothing is done."""
+
+
+class AuditUnavailable(TemporaryError):
+    """The audit store cannot be reached."""
 
 
 class PolicyEngineUnavailable(TemporaryError):

@@ -1,7 +1,8 @@
 """The records of `events.v1` through the loop, partition by partition, exact on a log that is only at least once.
 
-Vendor-free: it knows the backbone only as a port. A record at or below its row's applied offset is not folded again; the
-outputs that the row still holds for it go out again, byte-equal. Production, replay and simulation drive this same code.
+Vendor-free: it knows the backbone only as a port. A record at or below its row's applied offset is not folded again;
+the outputs that the row still holds for it go out again, byte-equal. Production, replay and simulation drive this same
+code.
 """
 
 import asyncio
@@ -174,7 +175,8 @@ class Partitions:
         self._observer.stepped(event, done)
 
     def _repeat(self, held: _Held, batch: "_Batch", touched: Touched, record: Record, event: Event) -> None:
-        """A record that the row knows: what it still holds for it goes out again, and what was never folded is buried again."""
+        """A record that the row knows: what it still holds for it goes out again, and what was never folded is buried
+        again."""
         again = [output for output in touched.held if output.input_offset == record.offset]
         batch.outputs += again
         if again or event.type == TICK:
@@ -288,13 +290,14 @@ def _record_digest(record: Record) -> str:
 
 
 def _check_continuity(partition: int, start: Start, mark: Mark) -> None:
-    """The record before the start must be the one that was applied last: otherwise the log was wiped, cut or restored."""
+    """The record before the start must be the one that was applied last: otherwise the log was wiped, cut or
+    restored."""
     if not start.mark or start.next_offset == 0:
         return
     before = start.record_before
     if before is None or _record_digest(before) != mark.last_digest:
         raise ContinuityBroken(
             f"partition {partition} of {topics.EVENTS} no longer holds the record that was applied last, at offset "
-            f"{start.next_offset - 1}: the log was wiped, cut or restored. Nothing was done. Restore the log, or start on "
-            "an empty data directory."
+            f"{start.next_offset - 1}: the log was wiped, cut or restored. Nothing was done. "
+            "Restore the log, or start on an empty data directory."
         )

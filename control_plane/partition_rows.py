@@ -66,7 +66,8 @@ class PartitionRows:
         return found
 
     def replace(self, touched: Touched, row: Row, encoded: bytes, outputs: Iterable[HeldOutput]) -> None:
-        """The row after one more record, with the outputs that follow from it. A tick in the same batch already sees it."""
+        """The row after one more record, with the outputs that follow from it. A tick in the same batch already sees
+        it."""
         touched.row, touched.encoded, touched.changed = row, encoded, True
         touched.held = (*touched.held, *outputs)
         self._wait(row.subject, row.due_ms())
@@ -85,7 +86,8 @@ class PartitionRows:
         return tuple(writes)
 
     def acknowledged(self, batch_offset: int, next_offset: int) -> None:
-        """The batch that began at `batch_offset` is durable: its rows can be read from the store, its outputs are out."""
+        """The batch that began at `batch_offset` is durable: its rows can be read from the store, its outputs are
+        out."""
         self._acknowledged_below = next_offset
         for subject in [s for s, newer in self._newer.items() if newer[0] <= batch_offset]:
             del self._newer[subject]

@@ -35,7 +35,7 @@ STOP_TIMEOUT_S = 20.0
 POLL_S = 0.05
 
 
-class NotDone(Exception):  # noqa: N818 - what the person at the terminal is told
+class NotDone(Exception):
     """What happened, what was not done, and the cure."""
 
 

@@ -73,8 +73,8 @@ class EffectWatch(Struct, frozen=True, kw_only=True, array_like=True):
 class Row(Struct, frozen=True, kw_only=True, array_like=True):
     """What is known of one subject. Times are log time, milliseconds since the epoch.
 
-    `parts` and `folded_ms` belong to the projections, by part name; `own` to the agents, by agent name. `applied` is the
-    last offset that was folded, `now_ms` the greatest append time seen. `action_version` rises with each command,
+    `parts` and `folded_ms` belong to the projections, by part name; `own` to the agents, by agent name. `applied` is
+    the last offset that was folded, `now_ms` the greatest append time seen. `action_version` rises with each command,
     outcome and human act, never with telemetry. `seen` holds the digests of the last foreign events, 8 bytes each.
     """
 

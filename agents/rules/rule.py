@@ -76,8 +76,8 @@ class Rule(Agent):
         )
 
     def _firing(self, before: Mapping[str, Any], context: Context, since_ms: int, matches: list[int]) -> State:
-        proposed_ms = before.get("proposed_ms")
-        starts = before["state"] != "firing" or proposed_ms is None
+        proposed_ms: int = before.get("proposed_ms", 0)
+        starts = before["state"] != "firing"
         repeats = (
             not starts
             and self._repeat_ms is not None

@@ -1,7 +1,7 @@
 """The shape of what users write in YAML, one struct per file kind.
 
-They are the source of the JSON Schemas that editors use, and what control topics carry (as JSON). Unknown keys are refused.
-Nothing here has behaviour: `catalogue.intent`, `state.projections` and the agents give it meaning.
+They are the source of the JSON Schemas that editors use, and what control topics carry (as JSON). Unknown keys are
+refused. Nothing here has behaviour: `catalogue.intent`, `state.projections` and the agents give it meaning.
 """
 
 from typing import Annotated, Any
@@ -29,14 +29,14 @@ class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """Base of every definition: unknown keys are refused."""
 
 
-class FrequencyLimit(_Strict):
+class FrequencyLimit(_Strict, frozen=True):
     """At most `max` commands within any `window`."""
 
     max: Annotated[int, Meta(ge=1, le=32)]
     window: Duration
 
 
-class LimitsDefinition(_Strict):
+class LimitsDefinition(_Strict, frozen=True):
     """How often and how widely an intent may be carried out."""
 
     per_subject: FrequencyLimit | None = None
@@ -44,7 +44,7 @@ class LimitsDefinition(_Strict):
     fleet_share_max: Share | None = None
 
 
-class IntentDefinition(_Strict):
+class IntentDefinition(_Strict, frozen=True):
     """`intents/*.yaml`: one kind of action."""
 
     intent: Name
@@ -60,21 +60,21 @@ class IntentDefinition(_Strict):
     limits: LimitsDefinition = LimitsDefinition()
 
 
-class CountDefinition(_Strict):
+class CountDefinition(_Strict, frozen=True):
     """How many events within a window of event time; `of` narrows it to one event type."""
 
     window: Duration
     of: EventType | None = None
 
 
-class WindowedDefinition(_Strict):
+class WindowedDefinition(_Strict, frozen=True):
     """A figure over the values of `of` within a window of event time."""
 
     of: Expression
     window: Duration
 
 
-class FieldDefinition(_Strict):
+class FieldDefinition(_Strict, frozen=True):
     """One field of a row part: exactly one way of folding it."""
 
     last: Expression | None = None
@@ -85,7 +85,7 @@ class FieldDefinition(_Strict):
     mean: WindowedDefinition | None = None
 
 
-class RowDefinition(_Strict):
+class RowDefinition(_Strict, frozen=True):
     """`rows/*.yaml`: what is remembered of a subject."""
 
     row: Name
@@ -93,14 +93,14 @@ class RowDefinition(_Strict):
     fields: Annotated[dict[Name, FieldDefinition], Meta(min_length=1)]
 
 
-class CountCondition(_Strict):
+class CountCondition(_Strict, frozen=True):
     """The condition must have matched `min` times within `window`."""
 
     min: Count
     window: Duration
 
 
-class ProposalDefinition(_Strict):
+class ProposalDefinition(_Strict, frozen=True):
     """What a rule proposes when it fires. `because` may hold {expressions}."""
 
     intent: Name
@@ -109,7 +109,7 @@ class ProposalDefinition(_Strict):
     confidence: Share = 1.0
 
 
-class ExpectationDefinition(_Strict):
+class ExpectationDefinition(_Strict, frozen=True):
     """What should become true, and what would be harm, within a window after the outcome."""
 
     where: Expression
@@ -118,7 +118,7 @@ class ExpectationDefinition(_Strict):
     samples_min: Count = 1
 
 
-class RuleDefinition(_Strict, rename={"for_": "for"}):
+class RuleDefinition(_Strict, frozen=True, rename={"for_": "for"}):
     """`agents/*.yaml`: an agent without code."""
 
     rule: Name

@@ -15,7 +15,8 @@ HOP_COUNT_MAX = 16
 
 
 def digest(*parts: str) -> str:
-    """128 bits of BLAKE2b over the parts, in hex (32 characters). Parts are kept apart, so ("a", "bc") is not ("ab", "c")."""
+    """128 bits of BLAKE2b over the parts, in hex (32 characters). Parts are kept apart, so ("a", "bc") is not ("ab",
+    "c")."""
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 

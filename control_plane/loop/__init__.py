@@ -1,1 +1,2 @@
-"""The stages of the loop, one file each; `step` joins them. Stages never import one another: they meet through messages."""
+"""The stages of the loop, one file each; `step` joins them. Stages never import one another: they meet through
+messages."""

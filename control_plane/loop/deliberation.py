@@ -22,7 +22,7 @@ class Deliberated(Struct, frozen=True):
 
 
 def deliberate(found: AgentInForce, context: Context, controls_revision: str) -> Deliberated:
-    """Ask one agent. Its failure is a value: the event is kept as a dead letter and the agent's part stays as it was."""
+    """Ask one agent. Its failure is a value: the event is kept as a dead letter, the agent's part stays."""
     try:
         if found.remembers:
             context = replace(context, own=found.agent.remember(context))  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ The same row, arrival, controls and answers give the same bytes.
 """
 
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -74,8 +75,11 @@ def _advance(run: _Run, answers: Mapping[str, Ruling], ruling: Ruling | None) ->
             return done
         ruling = answers.get(question.id)
         if ruling is None:
-            asked = question.id
-            return Ask((question,), lambda more: _advance(run, more, more[asked]))
+            return Ask((question,), partial(_resumed, run, question.id))
+
+
+def _resumed(run: _Run, asked: str, answers: Mapping[str, Ruling]) -> Done | Ask:
+    return _advance(run, answers, answers[asked])
 
 
 def _tick(row: Row, arrival: Arrival) -> Done:

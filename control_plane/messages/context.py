@@ -11,7 +11,7 @@ from control_plane.messages.event import Event
 from control_plane.messages.subject import Subject
 
 
-class ExpressionMiss(Exception):  # noqa: N818 - an expected way for an expression to end, not an error of ours
+class ExpressionMiss(Exception):
     """An expression met a missing field, a wrong type or a division by zero: it does not match."""
 
 

@@ -8,8 +8,8 @@ What an adapter promises, and the contract suite checks:
 - **Order.** Records of one partition are taken in the order of their offsets.
 - **No gap.** A batch starts at the offset after the batch before it, or at `Start.next_offset`.
 - **One write.** `commit` makes rows, outputs, next offset and mark durable: as one, or in that order, each after
-  the one before it was acknowledged. After a crash at any point the partition starts again at the last committed offset,
-  and its rows are those of some commit at or after it, whole.
+  the one before it was acknowledged. After a crash at any point the partition starts again at the last committed
+  offset, and its rows are those of some commit at or after it, whole.
 - **Back-pressure.** At most `BATCHES_IN_FLIGHT_MAX` batches of a partition are taken and not yet committed.
 """
 
@@ -46,8 +46,8 @@ class Output(Struct, frozen=True):
 class RowWrite(Struct, frozen=True):
     """One row to be stored, whole, in the partition that is committed.
 
-    `value` holds the outputs that are not yet acknowledged; `released` is the same row without them, for a log whose one
-    write is atomic: there the outputs are out together with the row.
+    `value` holds the outputs that are not yet acknowledged; `released` is the same row without them, for a log whose
+    one write is atomic: there the outputs are out together with the row.
     """
 
     key: bytes
@@ -56,7 +56,8 @@ class RowWrite(Struct, frozen=True):
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """All that follows from one batch. `next_offset` is the offset after its last record; `mark` is opaque to the adapter.
+    """All that follows from one batch. `next_offset` is the offset after its last record; `mark` is opaque to the
+    adapter.
 
     `batch_offset` is the offset of the batch's first record.
     """
@@ -96,13 +97,15 @@ class RowReader(Protocol):
 
 
 class Owner(Protocol):
-    """What a backbone calls about the partitions of `events.v1` that this process owns. `control_plane.partition` is one."""
+    """What a backbone calls about the partitions of `events.v1` that this process owns. `control_plane.partition` is
+    one."""
 
     async def assigned(self, partition: int, rows: RowReader, start: Start) -> None:
         """The partition is ours and its rows are recovered; records follow."""
 
     async def take(self, partition: int, records: Sequence[Record]) -> Commit:
-        """Take a batch through the loop. Called for one batch of a partition at a time, in order; commits may still be in flight."""
+        """Take a batch through the loop. Called for one batch of a partition at a time, in order; commits may still
+        be in flight."""
 
     def committed(self, partition: int, commit: Commit) -> None:
         """A commit is durable; called in the order of the batches."""
@@ -115,7 +118,8 @@ class GroupReader(Protocol):
     """What a backbone calls for a consumer group beside the loop: executors, recorder, slow agents."""
 
     async def take(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Make a batch safe. The group's offset is committed after this returns; after a crash the batch may come again."""
+        """Make a batch safe. The group's offset is committed after this returns; after a crash the batch may come
+        again."""
 
 
 class Backbone(Protocol):

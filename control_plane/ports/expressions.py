@@ -25,7 +25,7 @@ class Program(Protocol):
         """The value. Raises ExpressionMiss when a field is missing or a type does not fit."""
 
 
-class ExpressionInvalid(Exception):  # noqa: N818 - turned into a Flaw by whoever knows the file
+class ExpressionInvalid(Exception):
     """The text is no expression. `column` counts from 1 within the text, 0 when not known."""
 
     def __init__(self, detail: str, column: int = 0) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 
-class SchemaViolation(Exception):  # noqa: N818 - an expected answer about somebody's data, not an error of ours
+class SchemaViolation(Exception):
     """The value breaks the schema. `field` is a dotted path from the value, empty for the whole."""
 
     def __init__(self, detail: str, field: str = "") -> None:
@@ -13,7 +13,7 @@ class SchemaViolation(Exception):  # noqa: N818 - an expected answer about someb
         self.field = field
 
 
-class SchemaInvalid(Exception):  # noqa: N818 - turned into a Flaw by whoever knows the file
+class SchemaInvalid(Exception):
     """The schema itself is none."""
 
 

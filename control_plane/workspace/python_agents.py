@@ -12,7 +12,7 @@ from control_plane.sdk import Agent
 
 
 def load_agent(item: ControlItem) -> AgentPort:
-    """The one agent that a file declares. Raises ValueError when there is none or more, and whatever the file raises."""
+    """The one agent that a file declares. Raises ValueError unless it is one, and whatever the file raises."""
     module = ModuleType(f"setpoint_agent_{item.name}_{item.revision}")
     # Dataclasses and pickling look a module up by its name.
     sys.modules[module.__name__] = module

@@ -1,7 +1,7 @@
 """A row part as a user declares it: named fields, each folded in its own way.
 
-Bounded: a windowed field keeps at most `BUCKETS_PER_WINDOW + 1` buckets, whatever comes in. Windows follow event time, so
-an event that is late is counted in the bucket of its own time, while that bucket is still inside the window.
+Bounded: a windowed field keeps at most `BUCKETS_PER_WINDOW + 1` buckets, whatever comes in. Windows follow event time,
+so an event that is late is counted in the bucket of its own time, while that bucket is still inside the window.
 """
 
 import math
