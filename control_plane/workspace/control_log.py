@@ -1,0 +1,158 @@
+"""Controls as they travel: items and sets as records of the control topics, and back, compiled.
+
+The loop asks for the controls of a revision (`ports.controls_source`), the start publishes what a workspace declares.
+Says nothing about which revision a partition follows: that stands in `events.v1`.
+"""
+
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from control_plane.catalogue import ControlItem, Controls, ControlSet
+from control_plane.catalogue.controls import TOPIC_OF_KIND
+from control_plane.errors import ContinuityBroken, DataDamaged
+from control_plane.messages import topics
+from control_plane.ports.backbone import Output
+from control_plane.ports.log_reader import LogReader
+from control_plane.workspace.compiling import Tools, compile_controls
+
+PARTITION = 0
+"""Control topics have one partition each."""
+
+COMPILED_REVISIONS_MAX = 16
+"""Compiled revisions that are kept; one that is asked for again after so many others is compiled again."""
+
+
+class _ItemBody(Struct, frozen=True):
+    kind: str
+    name: str
+    body: str
+    revision: str
+
+
+class _SetBody(Struct, frozen=True):
+    revision: str
+    items: tuple[str, ...]
+
+
+B = TypeVar("B", _ItemBody, _SetBody)
+
+
+class ControlLog:
+    """All items and sets that the control topics hold. `wanted` is the revision of the newest set, if there is one."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.wanted: str | None = None
+        self._tools = tools
+        self._items: dict[str, ControlItem] = {}
+        self._sets: dict[str, tuple[str, ...]] = {}
+        self._compiled: dict[str, Controls] = {}
+
+    @classmethod
+    def from_reader(cls, reader: LogReader, tools: Tools) -> "ControlLog":
+        """What the control topics hold now. Raises DataDamaged when a record is not what its key says."""
+        found = cls(tools)
+        for topic in topics.CONTROLS:
+            if reader.partitions(topic):
+                for record in reader.read(topic, PARTITION):
+                    found.note(record.topic, record.key, record.value)
+        return found
+
+    def note(self, topic: str, key: bytes, value: bytes) -> None:
+        """One more record of a control topic, read or just published. Raises DataDamaged. An empty value is a
+        tombstone of compaction and says nothing."""
+        if not value:
+            return
+        if topic == topics.CONTROL_SETS:
+            revision, keys = decode_set(key, value)
+            self._sets[revision] = keys
+            self.wanted = revision
+            return
+        item = decode_item(topic, key, value)
+        self._items[item.key] = item
+
+    def holds_item(self, item: ControlItem) -> bool:
+        """Whether this very version of the item stands on the log."""
+        return item.key in self._items
+
+    def control_set(self, revision: str) -> ControlSet:
+        """The items of a revision. Raises ContinuityBroken when one of them, or the set, is not there."""
+        keys = self._sets.get(revision)
+        missing = [f"the set {revision!r}"] if keys is None else [key for key in keys if key not in self._items]
+        if keys is None or missing:
+            raise ContinuityBroken(
+                f"the control topics do not hold {', '.join(missing)}, which a record of {topics.EVENTS} was or is to "
+                "be judged under. Nothing was judged. Restore the control topics, or start on an empty data directory."
+            )
+        found = ControlSet.of(self._items[key] for key in keys)
+        if found.revision != revision:
+            raise DataDamaged(
+                f"the items of the set {revision!r} on {topics.CONTROL_SETS} have the digest {found.revision!r}: the "
+                "set was changed after it was published. Nothing was judged. Restore the control topics."
+            )
+        return found
+
+    def at(self, revision: str) -> Controls:
+        """The controls of a revision, compiled once. Raises ContinuityBroken or DataDamaged."""
+        compiled = self._compiled.get(revision)
+        if compiled is None:
+            compiled = compile_controls(self.control_set(revision), self._tools)
+            while len(self._compiled) >= COMPILED_REVISIONS_MAX:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[revision] = compiled
+        return compiled
+
+
+def outputs_to_publish(control_set: ControlSet, already: ControlLog) -> list[Output]:
+    """What has to be appended so that this set is the one that is wanted: items that are new, then the set."""
+    outputs = [encode_item(item) for item in control_set.items if not already.holds_item(item)]
+    if outputs or already.wanted != control_set.revision:
+        outputs.append(encode_set(control_set))
+    return outputs
+
+
+def encode_item(item: ControlItem) -> Output:
+    """An item as a record of the topic of its kind."""
+    body = _ItemBody(kind=item.kind, name=item.name, body=item.body, revision=item.revision)
+    return Output(TOPIC_OF_KIND[item.kind], item.key.encode(), msgspec.json.encode(body), PARTITION)
+
+
+def encode_set(control_set: ControlSet) -> Output:
+    """A set as a record of `controls.v1`; it names its items and does not repeat them."""
+    body = _SetBody(revision=control_set.revision, items=control_set.keys)
+    return Output(topics.CONTROL_SETS, control_set.revision.encode(), msgspec.json.encode(body), PARTITION)
+
+
+def decode_item(topic: str, key: bytes, value: bytes) -> ControlItem:
+    """A record of a control topic as an item. Raises DataDamaged when the content is not what its key says."""
+    body = _decoded(topic, key, value, _ItemBody)
+    item = ControlItem(body.kind, body.name, body.body)
+    _check_key(topic, key, item.key)
+    return item
+
+
+def decode_set(key: bytes, value: bytes) -> tuple[str, tuple[str, ...]]:
+    """A record of `controls.v1` as a revision and the keys of its items. Raises DataDamaged."""
+    body = _decoded(topics.CONTROL_SETS, key, value, _SetBody)
+    _check_key(topics.CONTROL_SETS, key, body.revision)
+    return body.revision, body.items
+
+
+def _decoded(topic: str, key: bytes, value: bytes, body_type: type[B]) -> B:
+    try:
+        return msgspec.json.decode(value, type=body_type)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise _damaged(topic, key, str(exc)) from exc
+
+
+def _check_key(topic: str, key: bytes, expected: str) -> None:
+    if key != expected.encode():
+        raise _damaged(topic, key, f"its content is that of {expected!r}")
+
+
+def _damaged(topic: str, key: bytes, detail: str) -> DataDamaged:
+    return DataDamaged(
+        f"the record {key.decode(errors='replace')!r} on {topic} is not what was published: {detail}. "
+        "Nothing was judged under it. Restore the control topics."
+    )
