@@ -1,0 +1,305 @@
+"""RocksDB, opened so that it never drops what was acknowledged without saying so.
+
+Knows nothing of topics. All sizes are small on purpose: an edge box runs the rest of Setpoint beside it.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    RdictIter,
+    ReadOptions,
+    WriteBatch,
+)
+
+from control_plane.adapters.embedded_log.faults import damaged, fault, storage_full
+from control_plane.adapters.embedded_log.high_water import required
+from control_plane.errors import DataDamaged, SetpointError
+
+WRITE_BUFFER_BYTES: Final = 8 * 1024 * 1024
+WRITE_BUFFERS_MAX: Final = 3
+BLOCK_CACHE_BYTES: Final = 16 * 1024 * 1024
+OPEN_FILES_MAX: Final = 128
+TARGET_FILE_BYTES: Final = 32 * 1024 * 1024
+BACKGROUND_JOBS_MAX: Final = 2
+LOG_FILES_MAX: Final = 2
+LOG_FILE_BYTES_MAX: Final = 1024 * 1024
+WAL_BYTES_PER_SYNC: Final = 1024 * 1024
+"""Dirty journal pages go to the device in pieces of this size, so that an fsync never meets many of them."""
+ROOM_CHECK_BYTES: Final = 256 * 1024
+"""The disk's free space is looked at again after so many bytes written."""
+
+
+class Store:
+    """One RocksDB in raw mode. A store that met an error while writing is opened again before the next write."""
+
+    def __init__(self, path: Path, high_water: Path, free_bytes_min: int) -> None:
+        self.path = path
+        self._high_water = high_water
+        self._free_bytes_min = free_bytes_min
+        self._room_check_due_bytes = 0
+        self._ailing = False
+        self._secondary: str | None = None
+        self._db: Any = None
+        self._lock = threading.Lock()
+        """Held by an fsync in its thread, so that the store is not closed under it."""
+
+    @classmethod
+    def open(cls, path: Path, high_water: Path, *, free_bytes_min: int, create: bool = False) -> "Store":
+        """Open for writing. Raises DataDamaged, StorageFull, InvalidSettings, BackboneUnavailable."""
+        store = cls(path, high_water, free_bytes_min)
+        store._check_room(0)
+        store._db = store._opened(create=create)
+        return store
+
+    @classmethod
+    def follow(cls, path: Path, high_water: Path) -> "Store":
+        """Open beside a writer, or without one, without writing into the directory. Raises DataDamaged."""
+        store = cls(path, high_water, 0)
+        store._secondary = tempfile.mkdtemp(prefix="setpoint-log-")
+        options = _options(DBRecoveryMode.tolerate_corrupted_tail_records())
+        options.set_max_open_files(-1)  # The writer deletes files at will; only those held open can still be read.
+        try:
+            store._db = Rdict(str(path), options, access_type=AccessType.secondary(store._secondary))
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            store.close()
+            raise fault(exc, path, "Nothing was opened.") from exc
+        return store
+
+    def _opened(self, *, create: bool) -> Any:
+        """First as if nothing could be torn: that is the usual case, and it fails before anything is touched."""
+        needed = 0 if create else required(self._high_water)
+        try:
+            db = _rdict(self.path, DBRecoveryMode.absolute_consistency(), create=create)
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            found = fault(exc, self.path, "Nothing was opened.")
+            if not isinstance(found, DataDamaged):
+                raise found from exc
+            self._judge_tail(needed, found, exc)
+            db = self._opened_without_torn_tail()
+        reached = db.latest_sequence_number()
+        if reached < needed:
+            db.close()
+            raise self._lost(reached, needed)
+        return db
+
+    def _judge_tail(self, needed: int, found: SetpointError, exc: Exception) -> None:
+        """Whether only a write was torn that nobody had been told of. Raises DataDamaged when it was more.
+
+        Both looks are read-only. Point-in-time stops at the first bad byte: it must have everything that was promised.
+        Skipping goes on behind it: whatever it finds there shows that the damage is in the middle, not at the end.
+        """
+        reached = self._reach(DBRecoveryMode.point_in_time(), found, exc)
+        if reached < needed:
+            raise self._lost(reached, needed) from exc
+        if self._reach(DBRecoveryMode.skip_any_corrupted_record(), found, exc) > reached:
+            raise found from exc
+
+    def _reach(self, mode: Any, found: SetpointError, exc: Exception) -> int:
+        try:
+            db = Rdict(str(self.path), _options(mode), access_type=AccessType.read_only(False))
+        except Exception:  # noqa: BLE001 - RocksDB's errors have no class of their own; the first is the one to tell
+            raise found from exc
+        reached = int(db.latest_sequence_number())
+        db.close()
+        return reached
+
+    def _opened_without_torn_tail(self) -> Any:
+        try:
+            return _rdict(self.path, DBRecoveryMode.point_in_time(), create=False)
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            raise fault(exc, self.path, "Nothing was opened.") from exc
+
+    def _lost(self, reached: int, needed: int) -> SetpointError:
+        return damaged(
+            self.path, f"it ends at write {reached}, but {needed} had been acknowledged", "Nothing was opened."
+        )
+
+    def write(self, batch: WriteBatch, size_bytes: int) -> int:
+        """One atomic write, or none; returns the store's sequence number after it. Raises as `open`."""
+        assert not self._ailing, "an ailing store is opened again before it is written"
+        self._check_room(size_bytes)
+        try:
+            self._db.write(batch)
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            self._ailing = True
+            raise fault(exc, self.path, "Nothing of this write was kept.") from exc
+        return int(self._db.latest_sequence_number())
+
+    @property
+    def ailing(self) -> bool:
+        """Whether a write failed and the store was not yet opened again."""
+        return self._ailing
+
+    def _check_room(self, size_bytes: int) -> None:
+        """Stop while RocksDB still has room to tidy up: a disk that is really full is harder to leave again."""
+        self._room_check_due_bytes -= size_bytes
+        if self._room_check_due_bytes > 0 or self._free_bytes_min == 0:
+            return
+        free_bytes = _free_bytes(self.path)
+        if free_bytes < self._free_bytes_min + size_bytes:
+            detail = f"{free_bytes} bytes are free, {self._free_bytes_min} must stay free"
+            raise storage_full(self.path, detail, "Nothing was written.")
+        self._room_check_due_bytes = ROOM_CHECK_BYTES
+
+    def open_again(self) -> None:
+        """After a failed write RocksDB refuses all others until it is opened anew; meanwhile it can still be read.
+
+        Raises as `open`, and then it can still be read.
+        """
+        self._room_check_due_bytes = 0
+        self._check_room(0)
+        with self._lock:
+            self._db.close()
+            try:
+                self._db = self._opened(create=False)
+            except SetpointError:
+                self._db = Rdict(
+                    str(self.path), _options(DBRecoveryMode.point_in_time()), access_type=AccessType.read_only(False)
+                )
+                raise
+        self._ailing = False
+
+    def sync(self) -> None:
+        """Put everything written so far on the device. May be called from another thread. Raises as `write`."""
+        try:
+            with self._lock:
+                self._db.flush_wal(True)
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            # After a failed fsync nobody knows what is on the device, and a second one would say that all is well.
+            # Opening again reads the journal and puts what it holds into files of its own.
+            self._ailing = True
+            raise fault(exc, self.path, "What was written since the last fsync may not be on the device.") from exc
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under a key. Raises DataDamaged."""
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            raise fault(exc, self.path, "Nothing was read.") from exc
+        return value
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """The values under keys, in their order. Raises DataDamaged."""
+        try:
+            values: list[bytes | None] = self._db.get(keys)
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            raise fault(exc, self.path, "Nothing was read.") from exc
+        return values
+
+    def items(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) from `start` up to but not including `end`.
+
+        It ends silently at damage: a caller that expects more calls `raise_damage`.
+        """
+        items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=start, read_opt=_until(end))
+        return items
+
+    def last(self, start: bytes, end: bytes) -> tuple[bytes, bytes] | None:
+        """The last (key, value) from `start` up to but not including `end`. Raises DataDamaged."""
+        cursor = self._db.iter(_until(end))
+        cursor.seek_to_last()
+        found = (cursor.key(), cursor.value()) if cursor.valid() else None
+        self._check(cursor)
+        return found if found is not None and found[0] >= start else None
+
+    def first(self, start: bytes, end: bytes) -> tuple[bytes, bytes] | None:
+        """The first (key, value) from `start` up to but not including `end`. Raises DataDamaged."""
+        cursor = self._db.iter(_until(end))
+        cursor.seek(start)
+        found = (cursor.key(), cursor.value()) if cursor.valid() else None
+        self._check(cursor)
+        return found
+
+    def raise_damage(self, start: bytes, end: bytes) -> None:
+        """Raise DataDamaged with RocksDB's own words when the range cannot be read whole."""
+        cursor = self._db.iter(_until(end))
+        cursor.seek(start)
+        while cursor.valid():
+            cursor.next()
+        self._check(cursor)
+
+    def _check(self, cursor: RdictIter) -> None:
+        try:
+            cursor.status()
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            raise fault(exc, self.path, "Nothing was read.") from exc
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last write."""
+        return int(self._db.latest_sequence_number())
+
+    def catch_up(self) -> None:
+        """See what the writer has written since. Only for a store that follows. Raises DataDamaged."""
+        try:
+            self._db.try_catch_up_with_primary()
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            raise fault(exc, self.path, "Nothing new was read.") from exc
+
+    def close(self) -> None:
+        """Let go of the store. An ailing one closes, too: what it acknowledged is in its journal."""
+        if self._db is not None:
+            self._db.close()
+        if self._secondary is not None:
+            shutil.rmtree(self._secondary, ignore_errors=True)
+
+
+def new_batch() -> WriteBatch:
+    """An empty write."""
+    return WriteBatch(raw_mode=True)
+
+
+def _rdict(path: Path, mode: Any, *, create: bool) -> Any:
+    options = _options(mode)
+    options.create_if_missing(create)
+    return Rdict(str(path), options)
+
+
+def _options(mode: Any) -> Options:
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    table.set_cache_index_and_filter_blocks(True)  # so that the cache's bound holds for them, too
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    table.set_block_size(16 * 1024)
+    options = Options(raw_mode=True)
+    options.set_block_based_table_factory(table)
+    options.set_wal_recovery_mode(mode)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
+    options.set_max_total_wal_size(WRITE_BUFFER_BYTES * WRITE_BUFFERS_MAX)
+    options.set_target_file_size_base(TARGET_FILE_BYTES)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_max_open_files(OPEN_FILES_MAX)
+    options.set_max_background_jobs(BACKGROUND_JOBS_MAX)
+    options.set_keep_log_file_num(LOG_FILES_MAX)
+    options.set_max_log_file_size(LOG_FILE_BYTES_MAX)
+    options.set_wal_bytes_per_sync(WAL_BYTES_PER_SYNC)
+    options.set_skip_stats_update_on_db_open(True)
+    return options
+
+
+def _until(end: bytes) -> ReadOptions:
+    options = ReadOptions()
+    options.set_iterate_upper_bound(end)
+    return options
+
+
+def _free_bytes(path: Path) -> int:
+    """Free bytes of the disk that holds the path, or that would hold it."""
+    while not path.exists():
+        path = path.parent
+    room = os.statvfs(path)
+    return room.f_bavail * room.f_frsize
