@@ -166,7 +166,7 @@ class Partitions:
         row, encoded = done.row, encode_row(done.row)
         if len(encoded) > ROW_BYTES_MAX:
             row, outputs = replace(touched.row, applied=record.offset), []
-            letters, encoded = [_letter(record, _too_large(len(encoded)), subject)], encode_row(row)
+            letters, encoded = [_letter(record, _too_large(), subject)], encode_row(row)
         outputs += [_buried(held.number, record, letter) for letter in letters]
         held.rows.replace(touched, row, encoded, outputs)
         batch.outputs += outputs
@@ -247,10 +247,11 @@ def _admit(controls: Controls | None, event: Event, record: Record) -> Controls:
     return controls
 
 
-def _too_large(row_bytes: int) -> InvalidMessage:
+def _too_large() -> InvalidMessage:
+    # By how much is not said: it depends on rulings that are dropped with the step, and a replay could not tell.
     return InvalidMessage(
         "row_too_large",
-        f"the subject's row would grow to {row_bytes} bytes; at most {ROW_BYTES_MAX} are kept",
+        f"the subject's row would grow beyond {ROW_BYTES_MAX} bytes",
         cure="Keep less of the event in rows/*.yaml, or send smaller values.",
     )
 

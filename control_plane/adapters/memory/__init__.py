@@ -1,0 +1,11 @@
+"""A backbone in this process's memory, gone with it: for tests, for authors of agents and for simulation.
+
+It keeps every promise of `ports.backbone` but durability: what outlives a crash is the MemoryLog, which the test holds.
+"""
+
+from control_plane.adapters.memory.backbone import MemoryBackbone
+from control_plane.adapters.memory.clock import VirtualClock
+from control_plane.adapters.memory.lane import Lane, Order
+from control_plane.adapters.memory.log import MemoryLog
+
+__all__ = ["Lane", "MemoryBackbone", "MemoryLog", "Order", "VirtualClock"]

@@ -1,0 +1,178 @@
+"""Builders that hide what does not matter to a test, and fakes of the two ports that tests answer for."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from agents.rules import Rule
+from control_plane.adapters.cel import CelExpressions
+from control_plane.adapters.jsonschema import JsonSchemas
+from control_plane.adapters.memory.clock import START_MS
+from control_plane.catalogue import ControlItem, Controls, ControlSet
+from control_plane.catalogue.definitions import RuleDefinition
+from control_plane.causality import Lineage
+from control_plane.causality.lineage import SOURCE
+from control_plane.messages import Event, Question, Reason, Ruling, topics
+from control_plane.messages.event import CONTROLS_ADOPTED, TICK
+from control_plane.messages.wire import encode_event, utc
+from control_plane.ports.backbone import Output, Record
+from control_plane.ports.policy_engine import PolicySet
+from control_plane.workspace.compiling import Tools, compile_controls
+from control_plane.workspace.python_agents import load_agent
+
+NOW_MS = START_MS
+WEB_1 = "service/web-1"
+
+EXPRESSIONS = CelExpressions()
+
+
+def a_rule(item: ControlItem) -> Rule:
+    """The agent that a rule item stands for."""
+    return Rule(msgspec.json.decode(item.body, type=RuleDefinition), EXPRESSIONS)
+
+
+TOOLS = Tools(expressions=EXPRESSIONS, schemas=JsonSchemas(), agents={"rule": a_rule, "agent": load_agent})
+
+
+def item(kind: str, name: str, body: Mapping[str, Any] | str) -> ControlItem:
+    """A control item; a mapping becomes canonical JSON."""
+    text = body if isinstance(body, str) else msgspec.json.encode(body, order="deterministic").decode()
+    return ControlItem(kind, name, text)
+
+
+def intent(name: str = "restart_service", **changes: Any) -> ControlItem:
+    """An intent for services without limits."""
+    return item("intent", name, {"intent": name, "subject_kind": "service", "executor": "dry_run", **changes})
+
+
+def row(name: str = "health", **changes: Any) -> ControlItem:
+    """A row part that keeps the last rss of `service.measured`."""
+    body = {"row": name, "on": ["service.measured"], "fields": {"rss": {"last": "data.rss"}}, **changes}
+    return item("row", name, body)
+
+
+def rule(name: str = "memory_guard", *, propose: Mapping[str, Any] | None = None, **changes: Any) -> ControlItem:
+    """A rule that proposes to restart a service when its rss is above 400."""
+    body = {
+        "rule": name,
+        "version": "1.0.0",
+        "on": "service.measured",
+        "when": "data.rss > 400.0",
+        "propose": {"intent": "restart_service", "because": "rss {data.rss} is too much", **(propose or {})},
+        **changes,
+    }
+    return item("rule", name, body)
+
+
+def agent(name: str, decide: str, **attributes: Any) -> ControlItem:
+    """A Python agent whose `decide` has this body."""
+    settings = {
+        "name": name,
+        "version": "1.0.0",
+        "listens_to": ("service.measured",),
+        "intents": ("restart_service",),
+        **attributes,
+    }
+    lines = ["from control_plane.sdk import Agent", "class Written(Agent):"]
+    lines += [f"    {key} = {value!r}" for key, value in settings.items()]
+    lines += ["    def decide(self, context):"]
+    lines += [f"        {line}" for line in decide.splitlines()]
+    return item("agent", name, "\n".join(lines) + "\n")
+
+
+def control_set(*items: ControlItem) -> ControlSet:
+    """A control set; without items: one intent, one row, one rule."""
+    return ControlSet.of(items or (intent(), row(), rule()))
+
+
+def controls(*items: ControlItem) -> Controls:
+    """A control set, compiled."""
+    return compile_controls(control_set(*items), TOOLS)
+
+
+class ControlsAt:
+    """A ControlsSource of control sets that a test has made."""
+
+    def __init__(self, *sets: ControlSet) -> None:
+        self._controls = {found.revision: compile_controls(found, TOOLS) for found in sets}
+
+    def at(self, revision: str) -> Controls:
+        """The controls of a revision."""
+        return self._controls[revision]
+
+
+def event(
+    event_type: str = "service.measured",
+    data: Mapping[str, Any] | None = None,
+    *,
+    subject: str = WEB_1,
+    message_id: str = "e1",
+    source: str = "test",
+    at_ms: int = NOW_MS,
+    lineage: Lineage | None = None,
+) -> Event:
+    """An event from outside."""
+    return Event(
+        lineage=lineage or Lineage.root(source, message_id),
+        type=event_type,
+        subject=subject,
+        occurred_at=utc(at_ms),
+        data=dict(data or {}),
+    )
+
+
+def tick(partition: int = 0, at_ms: int = NOW_MS) -> Event:
+    """What a partition's owner appends while timers wait."""
+    return event(TICK, subject=f"partition/{partition}", message_id=f"tick/{at_ms}", source=SOURCE, at_ms=at_ms)
+
+
+def adopted(revision: str, partition: int = 0, at_ms: int = NOW_MS) -> Event:
+    """What a partition's owner appends when other controls are wanted."""
+    return event(
+        CONTROLS_ADOPTED,
+        {"revision": revision},
+        subject=f"partition/{partition}",
+        message_id=f"adopted/{revision}/{at_ms}",
+        source=SOURCE,
+        at_ms=at_ms,
+    )
+
+
+def output(found: Event, partition: int | None = None) -> Output:
+    """An event on its way to `events.v1`."""
+    return Output(topics.EVENTS, found.subject.encode(), encode_event(found), partition)
+
+
+def record(value: bytes | Event, offset: int = 0, *, recorded_ms: int = NOW_MS, partition: int = 0) -> Record:
+    """A record of `events.v1`."""
+    raw = encode_event(value) if isinstance(value, Event) else value
+    return Record(
+        topic=topics.EVENTS, partition=partition, offset=offset, key=b"key", value=raw, recorded_ms=recorded_ms
+    )
+
+
+Answering = Callable[[Question], Ruling]
+
+
+def allow(question: Question) -> Ruling:
+    """Everything is allowed."""
+    return Ruling(answer="allow", reasons=(Reason("fine", "nothing speaks against it", "test"),), revision="p1")
+
+
+def deny(question: Question) -> Ruling:
+    """Nothing is allowed."""
+    return Ruling(answer="deny", reasons=(Reason("never", "a test does not want it", "test"),), revision="p1")
+
+
+class ScriptedEngine:
+    """A policy engine that answers as a function says."""
+
+    concurrent = False
+
+    def __init__(self, answer: Answering = allow) -> None:
+        self._answer = answer
+
+    async def rule(self, question: Question, policies: PolicySet) -> Ruling:
+        """The function's ruling."""
+        return self._answer(question)

@@ -1,0 +1,236 @@
+"""A world in memory around the partitions, driven by one seed: producers, executors, time, and crashes at every step.
+
+It knows the loop only through the backbone port. What it leaves behind is a log and rows for `judge` to look at.
+"""
+
+import asyncio
+from collections import Counter
+from random import Random
+
+from control_plane.adapters.memory import Lane, MemoryLog, Order, VirtualClock
+from control_plane.catalogue import Controls
+from control_plane.causality import digest
+from control_plane.causality.lineage import trail_step
+from control_plane.messages import Command, Outcome, Question, Reason, Ruling, topics
+from control_plane.messages.wire import decode, encode
+from control_plane.partition import Partitions
+from control_plane.ports.backbone import Output
+from control_plane.ports.policy_engine import PolicySet
+from tests import builders
+
+PARTITIONS = 2
+SUBJECTS = tuple(f"service/web-{number}" for number in range(5))
+ACTIONS_PER_RUN = 150
+
+_HEALTH = builders.row(
+    fields={
+        "rss": {"last": "data.rss"},
+        "note": {"last": "data.note"},
+        "measured": {"count": {"window": "10s"}},
+        "peak": {"max": {"of": "data.rss", "window": "5s"}},
+    }
+)
+_EXPECTS = {"where": "rows.health.rss < 200.0", "harm": "rows.health.rss > 480.0", "within": "2s", "samples_min": 2}
+_NOTIFY = {"intent": "notify"}
+
+
+def _controls(threshold: float) -> tuple[builders.ControlItem, ...]:
+    return (
+        builders.intent(limits={"cooldown": "1s", "per_subject": {"max": 3, "window": "10s"}}),
+        builders.intent("notify"),
+        _HEALTH,
+        builders.item("schema", "service.measured", {"type": "object", "properties": {"rss": {"type": "number"}}}),
+        builders.rule(when=f"data.rss > {threshold}", reads=["health"], repeat_interval="1s", expects=_EXPECTS),
+        builders.rule("slow_guard", when="data.rss > 250.0", **{"for": "500ms"}, keep_firing_for="1s"),
+        builders.rule("count_guard", when="data.rss > 99.0", count={"min": 3, "window": "2s"}, propose=_NOTIFY),
+        builders.agent("moody", 'if context.event.data["rss"] % 7 == 0: raise RuntimeError("mood")\nreturn ()'),
+        builders.agent("stranger", 'return [context.propose("notify", because="always")]'),
+    )  # fmt: skip
+
+
+CONTROL_SETS = (builders.control_set(*_controls(400.0)), builders.control_set(*_controls(300.0)))
+CONTROLS = builders.ControlsAt(*CONTROL_SETS)
+
+POISON: tuple[bytes, ...] = (
+    b"",
+    b"no json",
+    b'{"specversion":"1.0","id":"p","source":"t","type":"service.measured","subject":"service/web-1","data":{"rss":NaN}}',
+    b'{"specversion":"0.3","id":"p","source":"t","type":"service.measured","subject":"service/web-1"}',
+    b'{"specversion":"1.0","source":"t","type":"service.measured","subject":"service/web-1"}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"service.measured","subject":"web"}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"service.unheard_of","subject":"service/web-1"}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"decision.proposed","subject":"service/web-1"}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"service.measured","subject":"service/web-1","data":{"rss":"much"}}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"service.measured","subject":"service/web-1","time":"2099-01-01T00:00:00Z"}',
+)
+
+
+def ruling_on(question: Question) -> Ruling:
+    """What policy thinks, whoever asks and whenever."""
+    answer = ("allow", "allow", "allow", "deny", "escalate")[int(digest(question.id)[:4], 16) % 5]
+    return Ruling(answer=answer, reasons=(Reason(answer, "by its id", "test"),), revision="p1")  # type: ignore[arg-type]
+
+
+class MoodyEngine:
+    """Answers late and in any order, and sometimes not at all: asked again, it may answer differently."""
+
+    def __init__(self, random: Random) -> None:
+        self.concurrent = random.random() < 0.5
+        self._random = random
+        self._fault_share = random.choice((0.0, 0.1, 0.4))
+
+    async def rule(self, question: Question, policies: PolicySet) -> Ruling:
+        for _ in range(self._random.randrange(4) if self.concurrent else 0):
+            await asyncio.sleep(0)
+        if self._random.random() < self._fault_share:
+            return Ruling.none(self._random.choice(("time-out", "connection refused")), policies.revision)
+        return ruling_on(question)
+
+
+class World:
+    """One run. `happened` counts what befell it, so that a test can tell that the runs were not idle."""
+
+    def __init__(
+        self, seed: int, order: Order, *, owner: type[Partitions] = Partitions, lane: type[Lane] = Lane
+    ) -> None:
+        self.order: Order = order
+        self.clock = VirtualClock()
+        self.log = MemoryLog(self.clock.now_ms, partitions=PARTITIONS)
+        self.happened: Counter[str] = Counter()
+        self._random = Random(seed)
+        self._owner_type, self._lane_type = owner, lane
+        self._engine = MoodyEngine(self._random)
+        self._batch_max = self._random.choice((1, 3, 10, 50))
+        self._crash_share = self._random.choice((0.0, 0.02, 0.1))
+        self._events = 0
+        self._sent: list[Output] = []
+        self._commands_seen = [0] * PARTITIONS
+        self._executed: dict[str, Outcome] = {}
+        self._partitions: Partitions
+        self._lanes: list[Lane]
+
+    async def run(self) -> None:
+        """Live, crash, and in the end let everything come to rest."""
+        await self._start()
+        for partition in range(PARTITIONS):
+            self._adopt(partition)
+        for _ in range(ACTIONS_PER_RUN):
+            await self._act()
+        await self._come_to_rest()
+
+    async def _start(self) -> None:
+        self._partitions = self._owner_type(engine=self._engine, controls=CONTROLS)
+        self._lanes = [self._lane_type(self.log, n, self._partitions, self.order) for n in range(PARTITIONS)]
+        for lane in self._lanes:
+            await lane.assign()
+
+    async def _act(self) -> None:
+        random = self._random
+        if random.random() < self._crash_share:
+            self.happened["crash"] += 1
+            await self._start()
+            return
+        lane = random.choice(self._lanes)
+        action = random.choices(("send", "take", "write", "execute", "wait", "adopt"), (6, 4, 12, 2, 2, 0.3))[0]
+        if action == "send":
+            self._send()
+        elif action == "take":
+            await lane.take(random.randint(1, self._batch_max))
+        elif action == "write":
+            self._write(lane)
+        elif action == "execute":
+            self._execute()
+        elif action == "wait":
+            self._wait()
+        else:
+            self._adopt(lane.partition)
+
+    def _write(self, lane: Lane) -> None:
+        """A few durable steps, in any order that the port allows."""
+        if self.order == "atomic":
+            lane.advance()
+            return
+        for _ in range(self._random.randint(1, 8)):
+            step = self._random.choice((lane.write_row, lane.write_output, lane.write_offset))
+            step()
+
+    def _send(self) -> None:
+        kind = self._random.random()
+        if kind < 0.1 and self._sent:
+            self.happened["duplicate"] += 1
+            self.log.append([self._random.choice(self._sent[-40:])])
+        elif kind < 0.15:
+            self.happened["poison"] += 1
+            self._append(self._random.choice(POISON))
+        else:
+            found = builders.output(self._measured())
+            self._sent.append(found)
+            self.log.append([found])
+
+    def _measured(self) -> builders.Event:
+        self._events += 1
+        data: dict[str, object] = {"rss": float(self._random.randrange(500))}
+        if self._random.random() < 0.01:
+            self.happened["huge"] += 1
+            data["note"] = "x" * 70_000
+        return builders.event(
+            data=data,
+            subject=self._random.choice(SUBJECTS),
+            message_id=f"e{self._events}",
+            at_ms=self.clock.now_ms() - self._random.choice((0, 0, 0, 700, 90_000)),
+        )
+
+    def _execute(self) -> None:
+        """Executors: each command once, by its id; an outcome may come back twice."""
+        for partition in range(PARTITIONS):
+            for record in self.log.read(topics.COMMANDS, partition, self._commands_seen[partition]):
+                command = decode(record.value, Command)
+                self._executed.setdefault(command.lineage.message_id, self._outcome(command))
+                for _ in range(self._random.choice((1, 1, 2))):
+                    self._append(encode(self._executed[command.lineage.message_id]), partition)
+            self._commands_seen[partition] = self.log.bounds(topics.COMMANDS, partition)[1]
+
+    def _outcome(self, command: Command) -> Outcome:
+        return Outcome(
+            lineage=command.lineage.returning("outcome", trail_step(command.agent, command.subject, command.intent)),
+            subject=command.subject,
+            occurred_ms=self.clock.now_ms(),
+            command_id=command.lineage.message_id,
+            decision_id=command.decision_id,
+            agent=command.agent,
+            intent=command.intent,
+            action_class=command.action_class,
+            executor=command.executor,
+            status=self._random.choice(("succeeded", "succeeded", "failed")),
+            attempts=1,
+        )
+
+    def _wait(self) -> None:
+        """Time passes; the owner ticks when it sees that a row waits for it, and sometimes for nothing."""
+        self.clock.advance(self._random.choice((10, 200, 1_500)))
+        for lane in self._lanes:
+            due_ms = self._partitions.due_ms(lane.partition)
+            if (due_ms is not None and due_ms <= self.clock.now_ms()) or self._random.random() < 0.2:
+                self.happened["tick"] += 1
+                self.log.append([builders.output(builders.tick(lane.partition, self.clock.now_ms()), lane.partition)])
+
+    def _adopt(self, partition: int) -> None:
+        revision = self._random.choice(CONTROL_SETS).revision
+        self.log.append([builders.output(builders.adopted(revision, partition, self.clock.now_ms()), partition)])
+
+    def _append(self, value: bytes, partition: int | None = None) -> None:
+        place = self._random.randrange(PARTITIONS) if partition is None else partition
+        self.log.append([Output(topics.EVENTS, b"key", value, place)])
+
+    async def _come_to_rest(self) -> None:
+        for lane in self._lanes:
+            while lane.advance() or await lane.take():
+                pass
+        self.happened += Counter(
+            {topic: sum(self.log.bounds(topic, n)[1] for n in range(PARTITIONS)) for topic in topics.KEYED_BY_SUBJECT}
+        )
+
+
+def controls_at(revision: str) -> Controls:
+    """The controls that a revision of the world's names."""
+    return CONTROLS.at(revision)
