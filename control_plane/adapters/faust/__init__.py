@@ -1,0 +1,6 @@
+"""Faust as it is used here: the backbone on Kafka and on the embedded log. Faust is named nowhere else."""
+
+from control_plane.adapters.faust.backbone import FaustBackbone
+from control_plane.adapters.faust.log_readers import open_log_reader
+
+__all__ = ["FaustBackbone", "open_log_reader"]

@@ -1,0 +1,126 @@
+"""What is the embedded log's own in the backbone: opening, topics, transport, upkeep, and how commits are written."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from faust.types import TP
+from yarl import URL
+
+from control_plane.adapters.embedded_log import EmbeddedLog
+from control_plane.adapters.faust import log_registry
+from control_plane.adapters.faust.embedded_transport import EmbeddedTransport
+from control_plane.adapters.faust.embedded_writer import EmbeddedLine, EmbeddedOffsets, EmbeddedWriter
+from control_plane.adapters.faust.parts import GroupPart, OwnerPart
+from control_plane.adapters.faust.pinned import GroupApp, new_app
+from control_plane.adapters.faust.row_store import PartitionRows
+from control_plane.adapters.faust.topics import Names, other_partition_count
+from control_plane.errors import InvalidSettings
+from control_plane.messages.topics import EVENTS
+from control_plane.ports.backbone import Commit, Output, Position
+
+MEMBER = "only"
+UPKEEP_EVERY_S = 10.0
+UPKEEP_PAUSE_S = 0.02
+"""Between two rounds of upkeep that follow one another, so that records pass between them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddedAddress:
+    """`embedded://PATH?atomic=false`; a relative path is taken from where the process runs."""
+
+    path: Path
+    atomic: bool
+
+    @classmethod
+    def parse(cls, url: str) -> "EmbeddedAddress":
+        path, _, query = url.removeprefix("embedded://").partition("?")
+        atomic = parse_qs(query).get("atomic", ["true"])[0]
+        if not path or atomic not in ("true", "false"):
+            raise InvalidSettings(
+                f"backbone {url!r} cannot be read. Nothing was started. Write embedded://PATH or embedded://PATH?atomic=false."
+            )
+        return cls(path=Path(path), atomic=atomic == "true")
+
+
+class EmbeddedSide:
+    """Opened with the backbone, closed with it."""
+
+    def __init__(self, url: str, *, names: Names, data_dir: Path, durability: str) -> None:
+        self._address = EmbeddedAddress.parse(url)
+        self._names = names
+        self._data_dir = data_dir
+        self._durability = durability
+        self._log: EmbeddedLog | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._log = log_registry.acquire(self._address.path, self._durability)
+        self._create_missing(self._log)
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        self._upkeep = asyncio.create_task(_keep_up(self._log))
+
+    async def close(self) -> None:
+        upkeep, self._upkeep = self._upkeep, None
+        if upkeep is not None:
+            upkeep.cancel()
+            await asyncio.wait([upkeep])
+        log, self._log = self._log, None
+        if log is not None:
+            log_registry.release(log)
+
+    def app(self, group: str) -> GroupApp:
+        url = f"embedded://{self._address.path.resolve()}"
+        app = new_app(self._names.group(group), broker=url, names=self._names, data_dir=self._data_dir, member=MEMBER)
+        app.transport = app.producer_transport = EmbeddedTransport([URL(url)], app, log=self._ready())
+        return app
+
+    def prepare(self, part: OwnerPart | GroupPart) -> None:
+        """Give a part its way to write."""
+        if isinstance(part, GroupPart):
+            part.offsets = EmbeddedOffsets(self._ready(), part.app.conf.id)
+        else:
+            part.lines = EmbeddedLines(
+                EmbeddedWriter(self._ready(), self._names), group=part.app.conf.id, atomic=self._address.atomic
+            )
+
+    async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
+        return await EmbeddedWriter(self._ready(), self._names).append(outputs)
+
+    def _ready(self) -> EmbeddedLog:
+        assert self._log is not None, "the backbone is started before anything is written"
+        return self._log
+
+    def _create_missing(self, log: EmbeddedLog) -> None:
+        found = log.topics()
+        for topic in self._names.plan():
+            known = found.get(topic.name)
+            if known is not None and known.partitions != topic.partitions:
+                raise other_partition_count(topic.name, found=known.partitions, wanted=topic.partitions)
+            log.create_topic(topic.name, partitions=topic.partitions, compacted=topic.compacted)
+
+
+class EmbeddedLines:
+    """Makes the commit lines of the loop group (parts.WriteLines)."""
+
+    def __init__(self, writer: EmbeddedWriter, *, group: str, atomic: bool) -> None:
+        self._writer = writer
+        self._group = group
+        self._atomic = atomic
+
+    def line(self, partition: int, rows: PartitionRows, committed: Callable[[Commit], None]) -> EmbeddedLine:
+        return EmbeddedLine(
+            TP(EVENTS, partition), rows, committed, writer=self._writer, group=self._group, atomic=self._atomic
+        )
+
+
+async def _keep_up(log: EmbeddedLog) -> None:
+    """Retention and compaction, a bounded round at a time."""
+    while True:
+        await asyncio.sleep(UPKEEP_EVERY_S)
+        more = True
+        while more:
+            more = log.maintain().more
+            await asyncio.sleep(UPKEEP_PAUSE_S)

@@ -1,0 +1,66 @@
+"""A partition of another consumer group: batches to its reader, then the offset.
+
+A reader that is not ready (TemporaryError) gets the same batch again; anything else it raises stops the process's part.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from faust.types import TP
+
+from control_plane.adapters.faust.lane import Gate, Lane, Standing, gone
+from control_plane.errors import TemporaryError
+from control_plane.ports.backbone import GroupReader, Record
+
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+NoteOffset = Callable[[TP, int], None]
+"""Says that everything before an offset is safe; it is committed soon, the newest only."""
+
+
+class GroupLane(Lane):
+    """Runs as one task from assignment to revocation. Commits of offsets are noted, not waited for."""
+
+    def __init__(
+        self,
+        tp: TP,
+        gate: Gate,
+        standing: Standing,
+        *,
+        topic: str,
+        dense: bool,
+        reader: GroupReader,
+        note_offset: NoteOffset,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        first = standing.first if standing.committed is None else standing.committed
+        super().__init__(tp, gate, next_offset=first, dense=dense, failed=failed)
+        self._standing = standing
+        self._topic = topic
+        self._reader = reader
+        self._note_offset = note_offset
+
+    async def _take_all(self) -> None:
+        if not self._standing.first <= self.first_offset <= self._standing.end and self._dense:
+            raise gone(self.tp, self.first_offset, self._standing.first)
+        self._gate.open(self.tp)
+        while True:
+            batch = await self.next_batch()
+            await self._take(batch)
+            self._note_offset(self.tp, batch[-1].offset + 1)
+
+    async def _take(self, batch: Sequence[Record]) -> None:
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await self._reader.take(self._topic, self.tp.partition, batch)
+            except TemporaryError as error:
+                _log.warning(
+                    "a reader is not ready, its batch comes again", extra={"topic": self._topic, "why": str(error)}
+                )
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_MAX_S)

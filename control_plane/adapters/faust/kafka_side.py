@@ -1,0 +1,129 @@
+"""What is Kafka's own in the backbone: topics, transport, the producer, and how commits are written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from faust.types import TP
+from yarl import URL
+
+from control_plane.adapters.faust.kafka_topics import create_missing
+from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer, KafkaTransport
+from control_plane.adapters.faust.kafka_writer import KafkaLine, KafkaOffsets, KafkaWriter
+from control_plane.adapters.faust.parts import GroupPart, OwnerPart
+from control_plane.adapters.faust.pinned import GroupApp, new_app
+from control_plane.adapters.faust.row_store import PartitionRows
+from control_plane.adapters.faust.topics import Names
+from control_plane.errors import InvalidSettings
+from control_plane.messages.topics import EVENTS
+from control_plane.ports.backbone import Commit, Output, Position
+
+BROKERS_DEFAULT_REPLICATION = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KafkaAddress:
+    """`kafka://host:port,host2:port2?replication=3`"""
+
+    servers: tuple[str, ...]
+    replication: int
+
+    @classmethod
+    def parse(cls, url: str) -> "KafkaAddress":
+        parts = urlsplit(url)
+        servers = tuple(server for server in parts.netloc.split(",") if server)
+        replication = parse_qs(parts.query).get("replication", [str(BROKERS_DEFAULT_REPLICATION)])[0]
+        if not servers or not replication.removeprefix("-").isdigit():
+            raise InvalidSettings(
+                f"backbone {url!r} cannot be read. Nothing was started. Write kafka://host:port,host2:port2."
+            )
+        return cls(servers=servers, replication=int(replication))
+
+    @property
+    def broker(self) -> str:
+        return ";".join(f"kafka://{server}" for server in self.servers)
+
+
+class KafkaSide:
+    """Opened with the backbone, closed with it."""
+
+    def __init__(self, url: str, *, names: Names, data_dir: Path, member: Callable[[], str]) -> None:
+        self._address = KafkaAddress.parse(url)
+        self._names = names
+        self._data_dir = data_dir
+        self._member = member
+        self._producer: KafkaProducer | None = None
+        self._writer: KafkaWriter | None = None
+
+    async def open(self) -> None:
+        await create_missing(self._address.servers, self._names.plan(), replication=self._address.replication)
+        # Of an app that is never started: Faust would make a consumer with it, and a thread that nobody ends.
+        self._producer = self._app("producer").producer
+        await self._producer.start()
+        self._writer = KafkaWriter(self._producer, self._names)
+
+    async def close(self) -> None:
+        producer, self._producer, self._writer = self._producer, None, None
+        if producer is not None:
+            await producer.stop()
+
+    def app(self, group: str) -> GroupApp:
+        """An app for a group, on the process's one producer, which is started and stopped apart from it."""
+        app = self._app(group)
+        assert self._producer is not None, "the log is opened before groups are joined"
+        app.producer = self._producer
+        app.boot_strategy.enable_kafka_producer = False
+        return app
+
+    def prepare(self, part: OwnerPart | GroupPart) -> None:
+        """Give a part its way to write."""
+        offsets = KafkaOffsets(lambda: _consumer_of(part), part.failed)
+        if isinstance(part, GroupPart):
+            part.offsets = offsets
+        else:
+            part.lines = KafkaLines(self._ready(), offsets, self._names)
+
+    async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
+        return await self._ready().append(outputs)
+
+    def _ready(self) -> KafkaWriter:
+        assert self._writer is not None, "the backbone is started before anything is written"
+        return self._writer
+
+    def _app(self, group: str) -> GroupApp:
+        app = new_app(
+            self._names.group(group),
+            broker=self._address.broker,
+            names=self._names,
+            data_dir=self._data_dir,
+            member=self._member(),
+        )
+        app.transport = app.producer_transport = KafkaTransport(
+            [URL(f"kafka://{s}") for s in self._address.servers], app
+        )
+        return app
+
+
+class KafkaLines:
+    """Makes the commit lines of the loop group (parts.WriteLines)."""
+
+    def __init__(self, writer: KafkaWriter, offsets: KafkaOffsets, names: Names) -> None:
+        self._writer = writer
+        self._offsets = offsets
+        self._names = names
+
+    def line(self, partition: int, rows: PartitionRows, committed: Callable[[Commit], None]) -> KafkaLine:
+        return KafkaLine(
+            TP(self._names.on_log(EVENTS), partition),
+            rows,
+            committed,
+            writer=self._writer,
+            offsets=self._offsets,
+            changelog=self._names.changelog,
+        )
+
+
+def _consumer_of(part: OwnerPart | GroupPart) -> KafkaConsumer:
+    consumer: KafkaConsumer = part.app.consumer
+    return consumer

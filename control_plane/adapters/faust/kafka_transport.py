@@ -1,0 +1,252 @@
+"""Faust's transport for `kafka://`, on its aiokafka driver: batches of records instead of messages.
+
+aiokafka runs in a thread of its own, as Faust has it; whatever touches its consumer runs there.
+"""
+
+# mypy: disallow-subclassing-any=False
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from control_plane.adapters.faust.hot_path import HotPath
+from control_plane.adapters.faust.lane import Standing
+from control_plane.adapters.faust.library_logs import SERVICES
+from control_plane.adapters.faust.owner_lane import Superseded
+from control_plane.adapters.faust.row_store import PartitionRows, RowsStore
+from control_plane.ports.backbone import BATCH_RECORDS_MAX, Record
+
+FETCH_WAIT_S = 1.0
+BROKER_WAIT_MS = 250
+"""How long the broker may hold back an empty answer. A seek waits for the answer before it, so it must be short."""
+
+_T = TypeVar("_T")
+
+
+class HotThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer, with calls for batches, marks and seeks."""
+
+    logger = SERVICES
+    above: Callable[[str], str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._waiters: set[asyncio.Future[Any]] = set()
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        """Shortens the broker's wait, which Faust fixes at 1.5 s; every seek at the end of a log would wait for it."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = BROKER_WAIT_MS
+        return consumer
+
+    async def _wakeup_timer_in_thread(self) -> None:
+        """Does nothing: mode leaves a coroutine in the other loop here that is never awaited when that loop ends."""
+
+    async def in_thread(self, call: Callable[..., Awaitable[_T]], *args: Any) -> _T:
+        result: _T = await self.call_thread(call, *args)
+        return result
+
+    async def fetch(self, tps: set[TP], records_max: int | None) -> dict[TP, list[Record]]:
+        """At most so many records of each partition; waits a while when there are none."""
+        found = await self._fetched(tps, records_max)
+        if not found:
+            await self._wait()
+            found = await self._fetched(tps, records_max)
+        return found
+
+    async def _fetched(self, tps: set[TP], records_max: int | None) -> dict[TP, list[Record]]:
+        fetcher = self._ensure_consumer()._fetcher
+        found = {}
+        for tp in list(tps):
+            raw = (await fetcher.fetched_records({tp}, timeout=0, max_records=records_max)).get(tp)
+            if raw:
+                found[tp] = self._records(raw)
+        return found
+
+    async def _wait(self) -> None:
+        waiter = self._ensure_consumer()._fetcher._create_fetch_waiter()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=FETCH_WAIT_S)
+        finally:
+            self._waiters.discard(waiter)
+            waiter.cancel()
+
+    def wake(self) -> None:
+        """Let a waiting `fetch` look again. Called from any thread."""
+        if self._waiters:
+            self.thread_loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _records(self, raw: Sequence[Any]) -> list[Record]:
+        topic = self.above(raw[0].topic)
+        return [
+            Record(
+                topic=topic,
+                partition=one.partition,
+                offset=one.offset,
+                key=one.key or b"",
+                value=one.value or b"",
+                recorded_ms=one.timestamp,
+                headers=tuple(one.headers),
+            )
+            for one in raw
+        ]
+
+    async def seek_all(self, offsets: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        for tp, offset in offsets.items():
+            consumer.seek(driver.ensure_aiokafka_TP(tp), offset)
+
+    async def bounds(self, tps: set[TP]) -> dict[TP, tuple[int, int]]:
+        if not tps:
+            return {}
+        consumer = self._ensure_consumer()
+        wanted = driver.ensure_aiokafka_TPset(tps)
+        first = await consumer.beginning_offsets(wanted)
+        end = await consumer.end_offsets(wanted)
+        return {TP(*tp): (first[tp], end[tp]) for tp in wanted}
+
+    async def standings(self, tps: set[TP]) -> dict[TP, Standing]:
+        if not tps:
+            return {}
+        consumer = self._ensure_consumer()
+        # The public call gives the offset without its metadata.
+        committed = await consumer._coordinator.fetch_committed_offsets(list(driver.ensure_aiokafka_TPset(tps)))
+        bounds = await self.bounds(tps)
+        return {tp: _standing(committed.get(driver.ensure_aiokafka_TP(tp)), *bounds[tp]) for tp in tps}
+
+    async def commit_marks(self, offsets: Mapping[TP, tuple[int, bytes]]) -> None:
+        """Commit offsets with their marks. Raises Superseded when the group has given the partitions away."""
+        consumer = self._ensure_consumer()
+        try:
+            await consumer.commit(
+                {
+                    driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, base64.b64encode(mark).decode())
+                    for tp, (offset, mark) in offsets.items()
+                }
+            )
+        except (CommitFailedError, IllegalStateError) as error:
+            raise Superseded(str(error)) from error
+
+    async def pause(self, tps: set[TP]) -> None:
+        self._ensure_consumer().pause(*driver.ensure_aiokafka_TPset(tps))
+
+    async def resume(self, tps: set[TP]) -> None:
+        self._ensure_consumer().resume(*driver.ensure_aiokafka_TPset(tps))
+
+
+class KafkaConsumer(HotPath, driver.Consumer):
+    """A group's consumer on Kafka."""
+
+    logger = SERVICES
+    _thread: HotThread
+
+    def _new_consumer_thread(self) -> HotThread:
+        """Our thread, where Faust makes its own."""
+        thread = HotThread(self, loop=self.loop, beacon=self.beacon)
+        thread.above = self.app.part.above
+        return thread
+
+    async def fetch(self, tps: set[TP]) -> Mapping[TP, Sequence[Record]]:
+        return await self._thread.in_thread(self._thread.fetch, tps, BATCH_RECORDS_MAX)
+
+    def wake(self) -> None:
+        self._thread.wake()
+
+    async def seek_all(self, offsets: Mapping[TP, int]) -> None:
+        await self._thread.in_thread(self._thread.seek_all, offsets)
+
+    async def standings(self, tps: set[TP]) -> dict[TP, Standing]:
+        return await self._thread.in_thread(self._thread.standings, tps)
+
+    async def commit_marks(self, offsets: Mapping[TP, tuple[int, bytes]]) -> None:
+        await self._thread.in_thread(self._thread.commit_marks, offsets)
+
+    async def settle(self) -> None:
+        await self.app.producer.settle()
+
+    async def restore_rows(self, tps: set[TP], store: RowsStore) -> None:
+        thread = self._thread
+        bounds = await thread.in_thread(thread.bounds, tps)
+        behind = {tp: rows for tp in tps if (rows := _behind(store, tp, *bounds[tp]))}
+        await thread.in_thread(thread.resume, tps)
+        await self.seek_all({tp: _next_of(rows, bounds[tp][0]) for tp, rows in behind.items()})
+        while behind:
+            for tp, records in (await thread.in_thread(thread.fetch, set(behind), None)).items():
+                behind[tp].write([(one.key, one.value) for one in records], records[-1].offset)
+                if records[-1].offset + 1 >= bounds[tp][1]:
+                    del behind[tp]
+        # Their own changelog is never fetched while a partition is owned.
+        await thread.in_thread(thread.pause, tps)
+
+
+class KafkaProducer(driver.Producer):
+    """The process's one producer: idempotent, acknowledged by all replicas."""
+
+    logger = SERVICES
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        """Retries must neither repeat nor reorder; Faust asks for that in its exactly-once mode only.
+
+        A producer of each partition's own, with a transactional id that fences its former owner, takes this one's place
+        for rows and outputs when workers become many.
+        """
+        return {"acks": "all", "enable_idempotence": True}
+
+    async def create_topic(self, *args: Any, **kwargs: Any) -> None:
+        """Creates nothing: every topic is there before an app starts, with settings that Faust does not know."""
+
+    async def flush(self) -> None:
+        """Waits for nothing: each record's sender waits for it. Faust calls this under a time-out while it rebalances,
+        and takes the time-out for a stop of the service."""
+
+    async def settle(self) -> None:
+        """Wait until the broker has answered for everything that was sent."""
+        if self._producer is not None:
+            await self._producer.flush()
+
+
+class KafkaTransport(driver.Transport):
+    """Makes our Consumer and Producer where Faust makes its own."""
+
+    Consumer = KafkaConsumer
+    Producer = KafkaProducer
+
+
+def _standing(committed: OffsetAndMetadata | None, first: int, end: int) -> Standing:
+    if committed is None or committed.offset < 0:
+        return Standing(committed=None, metadata=b"", first=first, end=end)
+    try:
+        mark = base64.b64decode(committed.metadata, validate=True)
+    except binascii.Error:
+        # Committed by some tool, not by us: the offset counts, there is no mark with it.
+        mark = b""
+    return Standing(committed=committed.offset, metadata=mark, first=first, end=end)
+
+
+def _behind(store: RowsStore, tp: TP, first: int, end: int) -> PartitionRows | None:
+    """The partition's rows if the changelog holds more than they do."""
+    rows = store.rows(tp.partition)
+    have = rows.changelog_offset()
+    if have is not None and have >= end:
+        # Ahead of the changelog: rows of a log that was wiped or lost its end. The changelog is what counts.
+        rows = store.drop(tp.partition)
+        have = None
+    return rows if first < end and (have is None or have + 1 < end) else None
+
+
+def _next_of(rows: PartitionRows, first: int) -> int:
+    have = rows.changelog_offset()
+    return first if have is None else max(first, have + 1)

@@ -1,0 +1,170 @@
+"""One assigned partition: fetched records in, whole batches out, in order and without a gap.
+
+A lane never goes past a hole: it seeks back to what must come next, and gives up when it does not come. It knows
+neither Kafka nor the embedded log; the hot path feeds it and it says when it has room.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from faust.types import TP
+from msgspec import Struct
+
+from control_plane.errors import ContinuityBroken
+from control_plane.ports.backbone import BATCH_RECORDS_MAX, Record
+
+BUFFER_RECORDS_MAX = 2 * BATCH_RECORDS_MAX
+"""A lane asks for more while it holds less than one batch, so it never holds more than two."""
+GAPS_MAX = 3
+"""How often a lane seeks back to the same offset before it says that the log no longer holds it."""
+LAST_TAKE_S = 3.0
+"""How long a revoked partition waits for the batch in its taker's hands; a group's rebalance waits for it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """Where a partition stands when it is assigned: what the group committed, and what the log holds."""
+
+    committed: int | None
+    metadata: bytes
+    first: int
+    end: int
+
+    @property
+    def next_offset(self) -> int:
+        return self.committed or 0
+
+    @property
+    def holds_record_before(self) -> bool:
+        return self.first <= self.next_offset - 1 < self.end
+
+    @property
+    def holds_next(self) -> bool:
+        return self.first <= self.next_offset <= self.end
+
+
+class Gate(Protocol):
+    """What a lane asks of its consumer."""
+
+    def open(self, tp: TP) -> None:
+        """There is room: fetch from this partition."""
+
+    def shut(self, tp: TP) -> None:
+        """There is no room: leave this partition."""
+
+    def seek_back(self, tp: TP, offset: int) -> None:
+        """Fetch from this offset again."""
+
+
+class LaneEnded(Exception):
+    """The partition is being revoked: no further batch."""
+
+
+class Lane:
+    """The records of one partition on their way to whoever takes them. One task, from assignment to revocation."""
+
+    def __init__(
+        self, tp: TP, gate: Gate, *, next_offset: int, dense: bool = True, failed: Callable[[BaseException], None]
+    ) -> None:
+        self.tp = tp
+        self.first_offset = next_offset
+        self._gate = gate
+        self._failed = failed
+        self._task: asyncio.Task[None] | None = None
+        self._ending = False
+        self._expected = next_offset
+        self._dense = dense
+        self._buffer: list[Record] = []
+        self._fed = asyncio.Event()
+        self._gaps = 0
+        self._broken: ContinuityBroken | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Records that were fetched and not yet taken."""
+        return len(self._buffer)
+
+    def begin(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"{type(self).__name__} {self.tp.topic}/{self.tp.partition}")
+
+    async def end(self) -> None:
+        """Take no more. A batch in the taker's hands is waited for a moment, then broken off: it comes again."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._ending = True
+        self._gate.shut(self.tp)
+        self._fed.set()
+        _, late = await asyncio.wait([task], timeout=LAST_TAKE_S)
+        if late:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def feed(self, records: Sequence[Record]) -> None:
+        """Take in what was fetched. Called by the hot path, never concurrently."""
+        if not self._follows(records):
+            self._seek_back(records[0].offset)
+            return
+        self._gaps = 0
+        self._buffer.extend(records)
+        self._expected = records[-1].offset + 1
+        if len(self._buffer) >= BATCH_RECORDS_MAX:
+            self._gate.shut(self.tp)
+        self._fed.set()
+
+    async def next_batch(self, records_max: int = BATCH_RECORDS_MAX) -> Sequence[Record]:
+        """The next records, at least one. Raises ContinuityBroken when the log no longer holds what must come."""
+        while not self._buffer:
+            self.go_on()
+            if self._broken:
+                raise self._broken
+            self._fed.clear()
+            await self._fed.wait()
+        self.go_on()
+        batch, self._buffer = self._buffer[:records_max], self._buffer[records_max:]
+        if len(self._buffer) < BATCH_RECORDS_MAX:
+            self._gate.open(self.tp)
+        return batch
+
+    def go_on(self) -> None:
+        """Raises LaneEnded when there must be no further batch."""
+        if self._ending:
+            raise LaneEnded
+
+    async def _take_all(self) -> None:
+        """Give batches to whoever takes them, until LaneEnded."""
+        raise NotImplementedError
+
+    async def _run(self) -> None:
+        try:
+            await self._take_all()
+        except LaneEnded:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever the taker raises, nothing after it may be taken
+            self._failed(error)
+
+    def _follows(self, records: Sequence[Record]) -> bool:
+        if not self._dense:
+            return records[0].offset >= self._expected
+        # Offsets rise within a fetch, so equal lengths leave no room for a hole.
+        return records[0].offset == self._expected and records[-1].offset - self._expected == len(records) - 1
+
+    def _seek_back(self, found: int) -> None:
+        self._gaps += 1
+        _log.warning("records out of order: fetched again", extra={"partition": self.tp, "found": found})
+        if self._gaps > GAPS_MAX:
+            self._broken = gone(self.tp, self._expected, found)
+            self._gate.shut(self.tp)
+            self._fed.set()
+            return
+        self._gate.seek_back(self.tp, self._expected)
+
+
+def gone(tp: TP, expected: int, found: int) -> ContinuityBroken:
+    return ContinuityBroken(
+        f"{tp.topic}/{tp.partition}: offset {expected} must come next, the log goes on at {found}. Nothing after "
+        "it was taken. Find out who cut or restored the log, then let the partition go on from a checkpoint."
+    )

@@ -1,0 +1,50 @@
+"""One open EmbeddedLog per path in this process, shared by everything in it that uses the path.
+
+The log's file lock keeps other processes out; within the process this registry keeps a second opening from failing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from control_plane.adapters.embedded_log import Durability, EmbeddedLog
+from control_plane.errors import InvalidSettings
+
+
+@dataclass(slots=True)
+class _Shared:
+    log: EmbeddedLog
+    durability: str
+    users: int = 0
+
+
+_open: dict[Path, _Shared] = {}
+
+
+def acquire(path: Path, durability: str) -> EmbeddedLog:
+    """The log at a path, opened if it is not yet. Raises as EmbeddedLog.open, and InvalidSettings."""
+    if durability not in ("flush", "fsync"):
+        raise InvalidSettings(f"durability {durability!r} is not known. Nothing was opened. Use flush or fsync.")
+    path = path.resolve()
+    shared = _open.get(path)
+    if shared is None:
+        log = EmbeddedLog.open(path, durability=cast(Durability, durability))
+        shared = _open[path] = _Shared(log, durability)
+    elif shared.durability != durability:
+        raise InvalidSettings(
+            f"{path} is open with durability {shared.durability!r}. It was not opened with {durability!r} as well. "
+            "Use one of them."
+        )
+    shared.users += 1
+    return shared.log
+
+
+def release(log: EmbeddedLog) -> None:
+    """Closes the log when nobody else in the process uses it."""
+    for path, shared in _open.items():
+        if shared.log is log:
+            shared.users -= 1
+            if shared.users == 0:
+                del _open[path]
+                log.close()
+            return

@@ -1,0 +1,100 @@
+"""A partition of `events.v1` that this process owns: batches to the owner, its commits to the log.
+
+The next batch is taken while the commits before it are on their way, `BATCHES_IN_FLIGHT_MAX` at most.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from faust.types import TP
+
+from control_plane.adapters.faust.fault_points import fault_point
+from control_plane.adapters.faust.lane import Gate, Lane, Standing, gone
+from control_plane.ports.backbone import BATCHES_IN_FLIGHT_MAX, Commit, Owner, Record, RowReader, Start
+
+LAST_COMMITS_S = 3.0
+"""How long a revoked partition waits for commits on their way; a group's rebalance waits for it."""
+
+
+class Superseded(Exception):
+    """The group gave the partition to somebody else; what was not committed is delivered again there."""
+
+
+class CommitLine(Protocol):
+    """Writes the commits of one partition, in order."""
+
+    def submit(self, commit: Commit) -> "asyncio.Future[None]":
+        """Begin to write; the future is done when the commit is durable, in the order of submission."""
+
+    async def close(self, timeout_s: float) -> None:
+        """Let what was submitted end, or drop it; nothing is written after this returns."""
+
+
+class OwnerLane(Lane):
+    """Runs as one task from assignment to revocation."""
+
+    def __init__(
+        self,
+        tp: TP,
+        gate: Gate,
+        standing: Standing,
+        *,
+        owner: Owner,
+        rows: RowReader,
+        line: CommitLine,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        super().__init__(tp, gate, next_offset=standing.next_offset - standing.holds_record_before, failed=failed)
+        self._standing = standing
+        self._owner = owner
+        self._rows = rows
+        self._line = line
+        self._slots = asyncio.Semaphore(BATCHES_IN_FLIGHT_MAX)
+        self._assigned = False
+
+    async def end(self) -> None:
+        """Take no more, let commits end, and tell the owner."""
+        await super().end()
+        await self._line.close(LAST_COMMITS_S)
+        if self._assigned:
+            self._assigned = False
+            await self._owner.revoked(self.tp.partition)
+
+    def submit(self, commit: Commit) -> "asyncio.Future[None]":
+        """Write a commit behind those already on their way."""
+        written = self._line.submit(commit)
+        written.add_done_callback(self._written)
+        return written
+
+    async def _take_all(self) -> None:
+        self._gate.open(self.tp)
+        start = await self._start()
+        self._assigned = True
+        await self._owner.assigned(self.tp.partition, self._rows, start)
+        if not self._standing.holds_next:
+            raise gone(self.tp, self._standing.next_offset, self._standing.end)
+        while True:
+            batch = await self.next_batch()
+            await self._slots.acquire()
+            self.go_on()
+            commit = await self._owner.take(self.tp.partition, batch)
+            fault_point("take.after")
+            assert commit.next_offset == batch[-1].offset + 1, "a commit covers its whole batch"
+            assert commit.batch_offset == batch[0].offset, "a commit names the batch that it follows from"
+            self.submit(commit).add_done_callback(lambda _: self._slots.release())
+
+    async def _start(self) -> Start:
+        before: Record | None = None
+        if self._standing.holds_record_before:
+            before = (await self.next_batch(records_max=1))[0]
+        return Start(next_offset=self._standing.next_offset, mark=self._standing.metadata, record_before=before)
+
+    def _written(self, written: "asyncio.Future[None]") -> None:
+        if written.cancelled():
+            return
+        error = written.exception()
+        if error is not None:
+            self._ending = True
+        if error is not None and not isinstance(error, Superseded):
+            self._failed(error)

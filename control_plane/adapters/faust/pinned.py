@@ -1,0 +1,94 @@
+"""How every Faust app of ours is set up: one app per consumer group, all settings in one place.
+
+Pinned because Faust's defaults lose time or events (a restart after a kill takes a minute, the web server binds a
+port, commits run on a timer). Only the backbone builds apps.
+"""
+
+# mypy: disallow-subclassing-any=False
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from control_plane.adapters.faust.library_logs import SERVICES
+from control_plane.adapters.faust.row_store import RowsTable
+from control_plane.adapters.faust.topics import Names
+
+SESSION_TIMEOUT_S = 6.0
+REBALANCE_TIMEOUT_S = 5.0
+HEARTBEAT_S = 1.0
+REQUEST_TIMEOUT_S = 20.0
+NEVER_S = 10 * 365 * 24 * 3600.0
+BATCH_BYTES_MAX = 512 * 1024
+REQUEST_BYTES_MAX = 1_000_000
+
+TABLE = "rows"
+
+
+class GroupApp(faust.App):
+    """The Faust app of one consumer group in this process. `part` is what is done with its partitions."""
+
+    logger = SERVICES
+    part: Any
+    gave_up: Callable[[BaseException], None]
+
+    def _crash(self, reason: BaseException) -> None:
+        """A service of the app gave up. Faust would stop quietly at its worker; there is none here, so say it."""
+        super()._crash(reason)
+        self.gave_up(reason)
+
+
+def new_app(group: str, *, broker: str, names: Names, data_dir: Path, member: str) -> GroupApp:
+    """A Faust app that is not started and has no transport yet. `group` is its name on the log."""
+    app = GroupApp(
+        group,
+        broker=broker,
+        datadir=data_dir,
+        store="rocksdb://",
+        autodiscover=False,
+        web_enabled=False,
+        # Its leader topic would be one more topic and rebalance, for a leader that nobody asks for.
+        topic_disable_leader=True,
+        topic_partitions=names.partitions,
+        table_standby_replicas=0,
+        # Tables and offsets are kept apart by us; exactly_once loses and duplicates (docs/adr).
+        processing_guarantee="at_least_once",
+        consumer_group_instance_id=f"{group}-{member}",
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
+        broker_heartbeat_interval=HEARTBEAT_S,
+        broker_request_timeout=REQUEST_TIMEOUT_S,
+        # Offsets are committed by the write path, never on a timer.
+        broker_commit_interval=NEVER_S,
+        broker_max_poll_interval=NEVER_S / 1000,
+        producer_acks=-1,
+        producer_linger=0.0,
+        producer_max_batch_size=BATCH_BYTES_MAX,
+        producer_max_request_size=REQUEST_BYTES_MAX,
+        producer_request_timeout=REQUEST_TIMEOUT_S,
+        stream_recovery_delay=0.0,
+        Table=RowsTable,
+        TableManager="control_plane.adapters.faust.recovery:RowsTableManager",
+    )
+    app.finalize()
+    return app
+
+
+def add_rows_table(app: GroupApp, names: Names) -> RowsTable:
+    """The table of the loop group: raw keys and values, a compacted changelog without retention."""
+    table: RowsTable = app.Table(
+        TABLE,
+        partitions=names.partitions,
+        schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
+        options={
+            "max_open_files": 128,
+            "write_buffer_size": 16 * 1024 * 1024,
+            "max_write_buffer_number": 2,
+            "block_cache_size": 32 * 1024 * 1024,
+        },
+    )
+    assert table.changelog_topic_name == names.changelog, "the changelog's name is Faust's to make, ours to foresee"
+    return table

@@ -1,0 +1,149 @@
+"""The rows of the partitions that this process owns, in Faust's RocksDB table.
+
+Holds acknowledged rows only: whoever writes here has seen the changelog take them. One WriteBatch holds the rows and
+Faust's own offset key, so that the store is never ahead of the changelog and never half of a commit.
+"""
+
+# mypy: disallow-subclassing-any=False
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.stores import rocksdb
+from rocksdict import Rdict, WriteBatch
+
+from control_plane.adapters.faust.library_logs import SERVICES
+from control_plane.errors import DataInUse, StorageFull
+
+OFFSET_KEY: bytes = rocksdb.Store.offset_key
+GENERATION_KEY = b"__setpoint\0generation__"
+OWN_KEYS = frozenset((OFFSET_KEY, GENERATION_KEY))
+
+
+class PartitionRows:
+    """The rows of one partition; what the port calls a RowReader. Closed when the partition is revoked."""
+
+    def __init__(self, db: Rdict) -> None:
+        self._db = db
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self._db.items():
+            if key not in OWN_KEYS:
+                yield key, value
+
+    def changelog_offset(self) -> int | None:
+        """The last changelog record that is in here."""
+        offset = self._db.get(OFFSET_KEY)
+        return None if offset is None else int(offset)
+
+    def generation(self) -> str | None:
+        """Which log's changelog these rows came from; None when the log has no such name."""
+        name = self._db.get(GENERATION_KEY)
+        return None if name is None else bytes(name).decode()
+
+    def set_generation(self, name: str) -> None:
+        self._db.put(GENERATION_KEY, name.encode())
+
+    def write(self, rows: Iterable[tuple[bytes, bytes]], changelog_offset: int) -> None:
+        """Rows that the changelog has acknowledged up to this offset; an empty value removes the row."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in rows:
+            if value:
+                batch.put(key, value)
+            else:
+                batch.delete(key)
+        batch.put(OFFSET_KEY, str(changelog_offset).encode())
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            # rocksdict raises bare Exceptions, only the text tells them apart.
+            raise _storage_error(error, self._db.path()) from error
+
+
+class RowsStore(rocksdb.Store):
+    """Faust's RocksDB store, opened and closed at known moments.
+
+    Faust leaves closing to the garbage collector and waits 30 s for a lock; the lock here can only be another process.
+    """
+
+    logger = SERVICES
+
+    def rows(self, partition: int) -> PartitionRows:
+        return PartitionRows(self._db_for_partition(partition))
+
+    def drop(self, partition: int) -> PartitionRows:
+        """Forget what is stored of a partition, because it is not of this log; the changelog has it all."""
+        self._close(partition)
+        shutil.rmtree(self.partition_path(partition), ignore_errors=True)
+        return self.rows(partition)
+
+    def _open_for_partition(self, partition: int) -> Rdict:
+        path = self.partition_path(partition)
+        try:
+            return super()._open_for_partition(partition)
+        except Exception as error:
+            # rocksdict raises bare Exceptions, only the text tells them apart.
+            raise _storage_error(error, path) from error
+
+    async def _try_open_db_for_partition(self, partition: int, *args: Any, **kwargs: Any) -> Rdict:
+        """Opens once: Faust tries for 30 s, with the group's rebalance waiting for it."""
+        return self._db_for_partition(partition)
+
+    def revoke_partitions(self, table: Any, tps: set[Any]) -> None:
+        """Closes what was revoked: Faust leaves it open until it is collected, and the next owner finds it locked."""
+        for tp in tps:
+            if tp.topic in table.changelog_topic.topics:
+                self._close(tp.partition)
+
+    async def stop(self) -> None:
+        """Closes every partition, before the process may open them again."""
+        for partition in list(self._dbs):
+            self._close(partition)
+        await super().stop()
+
+    def _close(self, partition: int) -> None:
+        db = self._dbs.pop(partition, None)
+        if db is not None:
+            db.close()
+
+
+class RowsTable(faust.Table):
+    """The table `rows`: only what keeps Faust's membership, changelog and recovery informed; nobody reads it."""
+
+    logger = SERVICES
+
+    def _new_store_by_url(self, url: Any) -> RowsStore:
+        """Our store; Faust would look one up by the URL's scheme."""
+        return RowsStore(
+            url,
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=self.key_type,
+            key_serializer=self.key_serializer,
+            value_serializer=self.value_serializer,
+            value_type=self.value_type,
+            loop=self.loop,
+            options=self.options,
+        )
+
+
+def _storage_error(error: Exception, path: str | Path) -> Exception:
+    text = str(error)
+    if "No space left" in text:
+        return StorageFull(
+            f"the disk under {path} is full. The rows of the last commit are in the log and not in the local table. "
+            "Free space and start again."
+        )
+    if "lock" in text.lower():
+        return DataInUse(
+            f"another process uses the tables in {path}. Nothing was opened. Stop it, or choose another data directory."
+        )
+    return error

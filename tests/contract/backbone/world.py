@@ -1,0 +1,91 @@
+"""A log for one test: where it is, backbones on it, and a look at it from outside."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from control_plane.adapters.faust import FaustBackbone, open_log_reader
+from control_plane.messages.topics import EVENTS
+from control_plane.ports.backbone import GroupReader, Output, Owner, Record
+
+PARTITIONS = 2
+
+
+@dataclass
+class World:
+    """One log, empty at first. `path` is the test's own folder."""
+
+    kind: str
+    url: str
+    path: Path
+    prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:10]}-")
+
+    @property
+    def is_kafka(self) -> bool:
+        return self.kind == "kafka"
+
+    def backbone(self, worker: str = "one", *, partitions: int = PARTITIONS) -> FaustBackbone:
+        """A worker's backbone, with a data directory of its own."""
+        return FaustBackbone(
+            self.url, partitions=partitions, data_dir=self.path / worker, app_id="app", topic_prefix=self.prefix
+        )
+
+    @asynccontextmanager
+    async def running(
+        self,
+        owner: Owner | None = None,
+        *,
+        groups: dict[str, tuple[tuple[str, ...], GroupReader]] | None = None,
+        worker: str = "one",
+    ) -> AsyncIterator[FaustBackbone]:
+        """A started backbone. What makes it give up fails the test."""
+        backbone = self.backbone(worker)
+        if owner is not None:
+            backbone.own_events(owner)
+        for group, (topics, reader) in (groups or {}).items():
+            backbone.join(group, topics, reader)
+        await backbone.start()
+        watch = asyncio.create_task(backbone.watch())
+        try:
+            yield backbone
+            if watch.done():
+                watch.result()
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+            await backbone.stop()
+
+    async def read(self, topic: str) -> list[Record]:
+        """Every record of a topic, as a stranger sees them."""
+        return await asyncio.to_thread(self._read, topic)
+
+    def _read(self, topic: str) -> list[Record]:
+        reader = open_log_reader(self.url, topic_prefix=self.prefix)
+        try:
+            partitions = range(reader.partitions(topic))
+            return [record for partition in partitions for record in reader.read(topic, partition)]
+        finally:
+            reader.close()
+
+    async def clean(self) -> None:
+        """Leave a shared Kafka as it was."""
+        if not self.is_kafka:
+            return
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.url.removeprefix("kafka://"))
+        await admin.start()
+        try:
+            mine = [topic for topic in await admin.list_topics() if topic.startswith(self.prefix)]
+            if mine:
+                await admin.delete_topics(mine)
+        finally:
+            await admin.close()
+
+
+def events(count: int, *, keys: int = 5, first: int = 0) -> list[Output]:
+    """Records for `events.v1`, going round so many keys."""
+    return [Output(EVENTS, b"k%d" % (n % keys), b"event %d" % n) for n in range(first, first + count)]
