@@ -21,7 +21,7 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 SKIPS_ALLOWED_IN_CI: dict[str, str] = {}
 """Beginnings of test ids that may be skipped in CI, each with the reason why. Keep it short."""
 
-KAFKA_ADDRESS = os.environ.get("SETPOINT_TEST_KAFKA", "127.0.0.1:19092")
+KAFKA_ADDRESS = os.environ.get("KAFKA_FOR_TESTS", "127.0.0.1:19092")
 KAFKA_PROGRAM = Path(__file__).resolve().parent.parent / "services" / "kafka.py"
 KAFKA_START_TIMEOUT_S = 600  # The first time, Maven fetches 45 MB.
 
@@ -39,7 +39,7 @@ class KafkaForTests:
         if _answers(host, int(port)):
             return
         if host not in {"127.0.0.1", "localhost"}:
-            self.absent = f"no Kafka answers at {KAFKA_ADDRESS} (SETPOINT_TEST_KAFKA)"
+            self.absent = f"no Kafka answers at {KAFKA_ADDRESS} (KAFKA_FOR_TESTS)"
             return
         self._home = tempfile.TemporaryDirectory(prefix="setpoint-kafka-")
         started = self._call("start", "--port", port)

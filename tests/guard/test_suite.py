@@ -45,7 +45,7 @@ def suite(tmp_path: Path) -> Path:
 
 def run(suite: Path, *, ci: bool) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name not in {"CI", "PYTEST_ADDOPTS"}}
-    environment |= {"SETPOINT_TEST_KAFKA": UNREACHABLE} | ({"CI": "true"} if ci else {})
+    environment |= {"KAFKA_FOR_TESTS": UNREACHABLE} | ({"CI": "true"} if ci else {})
     call = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(suite)]
     return subprocess.run(call, cwd=suite, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
