@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
 from control_plane.catalogue import Controls
+from control_plane.causality import Lineage
 from control_plane.causality.lineage import trail_step
 from control_plane.errors import InvalidMessage
 from control_plane.loop.arrival import Arrival
@@ -18,7 +19,7 @@ from control_plane.loop.step import Ask, Done, Said, step
 from control_plane.messages import Command, Effect, Event, Outcome, Question, Ruling
 from control_plane.messages.event import TICK
 from control_plane.messages.outcome import Status
-from control_plane.messages.wire import decode_event, encode
+from control_plane.messages.wire import decode_event, encode, utc
 from state.rows import Row
 
 Rule = Callable[[Question], Ruling]
@@ -92,9 +93,6 @@ class Cycle:
 
 
 def _tick(row: Row, subject: str) -> Event:
-    from control_plane.causality import Lineage
-    from control_plane.messages.wire import utc
-
     due_ms = row.due_ms() or 0
     return Event(
         lineage=Lineage.root("clock", f"{subject}/{due_ms}"), type=TICK, subject=subject, occurred_at=utc(due_ms)

@@ -18,9 +18,9 @@ from control_plane.errors import ContinuityBroken, InvalidMessage
 from control_plane.loop.arrival import Arrival
 from control_plane.loop.intake import check_event
 from control_plane.loop.step import Ask, Done, step
-from control_plane.messages import Command, DeadLetter, Decision, Effect, Event, Verdict, topics
+from control_plane.messages import Command, Context, DeadLetter, Decision, Effect, Event, Verdict, topics
 from control_plane.messages.event import CONTROLS_ADOPTED, TICK
-from control_plane.messages.wire import decode_event, encode
+from control_plane.messages.wire import decode_event, encode, encode_context
 from control_plane.partition_rows import PartitionRows, Touched
 from control_plane.ports.backbone import Commit, Output, Record, RowReader, Start
 from control_plane.ports.controls_source import ControlsSource
@@ -33,6 +33,7 @@ _TOPICS: dict[type, tuple[str, ...]] = {
     Command: (topics.COMMANDS,),
     # An effect comes back into the loop as well, so that agents can learn from it.
     Effect: (topics.EFFECTS, topics.EVENTS),
+    Context: (topics.CONTEXTS,),
 }
 
 
@@ -277,7 +278,7 @@ def _held_outputs(partition: int, record: Record, done: Done) -> list[HeldOutput
     key = done.row.subject.encode()
     outputs = []
     for message in done.said:
-        value = encode(message)
+        value = encode_context(message) if isinstance(message, Context) else encode(message)
         outputs += [HeldOutput(record.offset, topic, key, value, partition) for topic in _TOPICS[type(message)]]
     return outputs
 

@@ -70,6 +70,14 @@ class EffectWatch(Struct, frozen=True, kw_only=True, array_like=True):
     disturbed: bool = False
 
 
+class OpenContext(Struct, frozen=True, kw_only=True, array_like=True):
+    """A context that a slow agent was sent and has not answered."""
+
+    context_id: str
+    agent: str
+    since_ms: int
+
+
 class Row(Struct, frozen=True, kw_only=True, array_like=True):
     """What is known of one subject. Times are log time, milliseconds since the epoch.
 
@@ -89,6 +97,7 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
     live: tuple[LiveCommand, ...] = ()
     recent: tuple[RecentAction, ...] = ()
     watches: tuple[EffectWatch, ...] = ()
+    asked: tuple[OpenContext, ...] = ()
 
     def due_ms(self) -> int | None:
         """When the row next wants a tick; None when nothing waits for time."""

@@ -95,11 +95,15 @@ class Policies(Struct, frozen=True, kw_only=True):
 
 
 class AgentInForce(Struct, frozen=True, kw_only=True):
-    """An agent with the revision of its definition; `remembers` says whether it keeps a part of the row."""
+    """An agent with the revision of its definition.
+
+    `remembers` says whether it keeps a part of the row, `slow` whether it decides apart, in a group of its own.
+    """
 
     agent: Agent
     revision: str
     remembers: bool
+    slow: bool = False
 
 
 class Controls:
@@ -134,6 +138,10 @@ class Controls:
     def listeners(self) -> Mapping[str, tuple[AgentInForce, ...]]:
         """The agents that listen to an event type, in the order of their names."""
         return _by_type((t, found) for found in self.agents for t in found.agent.listens_to)
+
+    def agent(self, name: str) -> AgentInForce | None:
+        """The agent of a name, if it is in force."""
+        return next((found for found in self.agents if found.agent.name == name), None)
 
     @cached_property
     def known_types(self) -> frozenset[str]:

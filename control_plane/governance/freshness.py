@@ -13,6 +13,11 @@ def check(case: Case) -> Reason | None:
     event_age_ms = case.now_ms - ms_of(case.event.occurred_at)
     if event_age_ms > age_max_ms:
         return Reason("stale_event", f"the event is {event_age_ms} ms old; the intent allows {age_max_ms} ms", BY)
+    context_age_ms = case.now_ms - case.decision.occurred_ms
+    if context_age_ms > age_max_ms:
+        return Reason(
+            "stale_context", f"the agent looked {context_age_ms} ms ago; the intent allows {age_max_ms} ms", BY
+        )
     for part, age_ms in case.ages_ms.items():
         if age_ms > age_max_ms:
             return Reason("stale_row", f"{part} was last fed {age_ms} ms ago; the intent allows {age_max_ms} ms", BY)

@@ -7,13 +7,17 @@ from msgspec.structs import replace
 
 from control_plane.catalogue import Controls
 from control_plane.causality.lineage import trail_step
-from control_plane.messages import Effect, Event, Outcome
+from control_plane.messages import Context, Effect, Event, Outcome, Proposed
 from control_plane.messages.effect import Judgement
+from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX
 from control_plane.ports.expressions import ExpressionMiss, Scope
-from state.rows import EffectWatch, LiveCommand, RecentAction, Row
+from state.rows import EffectWatch, LiveCommand, OpenContext, RecentAction, Row
 
 EFFECT_WATCHES_MAX = 8
 """Windows that one subject may have open; the oldest is judged `unknown` when one more opens."""
+
+SLOW_ANSWER_MAX_MS = 300_000
+"""How long a slow agent's answer is waited for; until then it is sent no other context of the subject."""
 
 
 def with_outcome(row: Row, outcome: Outcome) -> Row | None:
@@ -41,6 +45,21 @@ def with_effect_heard(row: Row, effect: Effect) -> Row | None:
     return None
 
 
+def with_answer(row: Row, proposed: Proposed) -> Row | None:
+    """The row after a slow agent's answer; None when it is not the context that the row waits for."""
+    left = tuple(asked for asked in row.asked if asked.context_id != proposed.context_id)
+    return replace(row, asked=left) if len(left) < len(row.asked) else None
+
+
+def with_question(row: Row, context: Context) -> Row | None:
+    """The row that has sent a slow agent a context; None while the agent still owes an answer on this subject."""
+    kept = tuple(asked for asked in row.asked if asked.since_ms > row.now_ms - SLOW_ANSWER_MAX_MS)
+    if any(asked.agent == context.agent for asked in kept):
+        return None
+    asked = OpenContext(context_id=context.lineage.message_id, agent=context.agent, since_ms=row.now_ms)
+    return replace(row, asked=(*kept, asked))
+
+
 def sampled(row: Row, scope: Scope, controls: Controls) -> Row:
     """The row with one more sample in each open window that the expressions can be evaluated for."""
     watches = tuple(_with_sample(watch, scope, controls) for watch in row.watches)
@@ -62,7 +81,7 @@ def close_windows(row: Row) -> tuple[Row, tuple[Effect, ...]]:
 
 def returns(event: Event) -> bool:
     """Whether the event is one of the loop's own messages that comes back."""
-    return event.type.startswith("command.") or event.type == "effect.judged"
+    return event.type.startswith(OUTCOME_PREFIX) or event.type in (EFFECT_JUDGED, DECISION_PROPOSED)
 
 
 def _window(row: Row, live: LiveCommand, outcome: Outcome) -> EffectWatch:

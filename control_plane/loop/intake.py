@@ -6,8 +6,8 @@ Says nothing about what follows from the event.
 from control_plane.catalogue import Controls
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Event, Subject
-from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX, is_reserved
-from control_plane.messages.wire import effect_of, ms_of, outcome_of
+from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX, is_reserved
+from control_plane.messages.wire import effect_of, ms_of, outcome_of, proposed_of
 from control_plane.ports.schemas import SchemaViolation
 
 EVENT_FUTURE_MAX_MS = 300_000
@@ -38,6 +38,8 @@ def _check_own(event: Event) -> None:
         outcome_of(event)
     elif event.type == EFFECT_JUDGED:
         effect_of(event)
+    elif event.type == DECISION_PROPOSED:
+        proposed_of(event)
     else:
         raise InvalidMessage(
             "type_reserved",

@@ -17,13 +17,13 @@ from control_plane.governance import Case, first_refusal
 from control_plane.governance import policy as policy_stage
 from control_plane.loop import approval, briefing, deliberation, feedback, folding
 from control_plane.loop.arrival import Arrival
-from control_plane.messages import Command, Decision, Effect, Question, Ruling, Subject, Verdict
-from control_plane.messages.event import TICK
-from control_plane.messages.wire import effect_of, outcome_of
+from control_plane.messages import Command, Context, Decision, Effect, Event, Question, Ruling, Subject, Verdict
+from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, TICK
+from control_plane.messages.wire import effect_of, outcome_of, proposed_of
 from control_plane.ports.expressions import ExpressionInvalid, Program
 from state.rows import Row
 
-Said = Decision | Verdict | Command | Effect
+Said = Decision | Verdict | Command | Effect | Context
 """What a step puts out, in the order in which it is published."""
 
 NO_ANSWERS: Mapping[str, Ruling] = {}
@@ -96,15 +96,17 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     event = arrival.event
     row = folding.fold(taken, arrival, controls)
     listeners = controls.listeners.get(event.type, ())
-    if not listeners and not row.watches:
+    if not listeners and not row.watches and event.type != DECISION_PROPOSED:
         return Done(row, effects)
 
     shared = briefing.brief(row, event, subject, controls)
     if event.type in controls.folds:
         row = feedback.sampled(row, shared.scope, controls)
-    row, proposals, failures = _deliberate(listeners, row, shared, controls)
     said: list[Said] = list(effects)
-    for found, decision in proposals:
+    row, contexts = _brief_slow_agents(listeners, row, shared)
+    said += contexts
+    row, proposals, failures = _deliberate(listeners, row, shared, controls)
+    for found, decision in [*_brought(event, controls), *proposals]:
         row, messages = yield from _approve(found, decision, row, shared, controls)
         said += messages
     return Done(row, tuple(said), failures)
@@ -114,14 +116,41 @@ def _taken_in(row: Row, arrival: Arrival) -> Row | str:
     """The row that has taken the event in, or the note that says why it was dropped."""
     event = arrival.event
     if feedback.returns(event):
-        if event.type.startswith("command."):
+        if event.type.startswith(OUTCOME_PREFIX):
             matched = feedback.with_outcome(row, outcome_of(event))
+        elif event.type == DECISION_PROPOSED:
+            matched = feedback.with_answer(row, proposed_of(event))
         else:
             matched = feedback.with_effect_heard(row, effect_of(event))
         return "unmatched" if matched is None else matched
     if row.has_seen(event.lineage.source, event.lineage.message_id):
         return "duplicate"
     return folding.remembered(row, arrival)
+
+
+def _brief_slow_agents(
+    listeners: tuple[AgentInForce, ...], row: Row, shared: briefing.Brief
+) -> tuple[Row, list[Context]]:
+    """Slow agents decide apart: they are sent a context, and their answer comes back as an event."""
+    contexts = []
+    for found in listeners:
+        if not found.slow:
+            continue
+        context = briefing.context_for(found, row, shared)
+        asked = feedback.with_question(row, context)
+        if asked is not None:
+            row = asked
+            contexts.append(context)
+    return row, contexts
+
+
+def _brought(event: Event, controls: Controls) -> "list[tuple[AgentInForce | None, Decision]]":
+    """The decisions that a slow agent's answer carries, stamped with the controls that they are ruled under."""
+    if event.type != DECISION_PROPOSED:
+        return []
+    proposed = proposed_of(event)
+    found = controls.agent(proposed.agent)
+    return [(found, replace(decision, controls_revision=controls.revision)) for decision in proposed.decisions]
 
 
 def _deliberate(
@@ -132,6 +161,8 @@ def _deliberate(
     proposals: list[tuple[AgentInForce, Decision]] = []
     failures: list[AgentFailure] = []
     for found in listeners:
+        if found.slow:
+            continue
         context = briefing.context_for(found, row, shared)
         result = deliberation.deliberate(found, context, controls.revision)
         if result.failure is not None:
@@ -144,7 +175,7 @@ def _deliberate(
 
 
 def _approve(
-    found: AgentInForce, decision: Decision, row: Row, shared: briefing.Brief, controls: Controls
+    found: AgentInForce | None, decision: Decision, row: Row, shared: briefing.Brief, controls: Controls
 ) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
     """One decision through the guards, policy and, if both let it, into a command."""
     case = _case(found, decision, row, shared, controls)
@@ -160,8 +191,10 @@ def _approve(
     return approval.with_command(row, command, decision), [decision, verdict, command]
 
 
-def _case(found: AgentInForce, decision: Decision, row: Row, shared: briefing.Brief, controls: Controls) -> Case:
-    rows = {part: shared.views[part] for part in found.agent.reads if part in shared.views}
+def _case(found: AgentInForce | None, decision: Decision, row: Row, shared: briefing.Brief, controls: Controls) -> Case:
+    """The case of a decision. An agent that is no longer in force is granted nothing."""
+    reads = found.agent.reads if found is not None else ()
+    rows = {part: shared.views[part] for part in reads if part in shared.views}
     still_when, invalid_expression = _compiled(decision, controls)
     return Case(
         decision=decision,
@@ -170,7 +203,8 @@ def _case(found: AgentInForce, decision: Decision, row: Row, shared: briefing.Br
         subject=shared.subject,
         row=row,
         now_ms=row.now_ms,
-        granted=found.agent.intents,
+        granted=found.agent.intents if found is not None else (),
+        from_outside=shared.event.type == DECISION_PROPOSED,
         rows=rows,
         ages_ms={part: row.now_ms - row.folded_ms[part] for part in rows},
         scope=shared.scope,

@@ -7,6 +7,7 @@ from control_plane.messages.decision import Decision, Expectation
 from control_plane.messages.effect import Effect
 from control_plane.messages.event import Event
 from control_plane.messages.outcome import Outcome
+from control_plane.messages.proposed import Proposed
 from control_plane.messages.ruling import Question, Reason, Ruling
 from control_plane.messages.subject import Subject
 from control_plane.messages.verdict import Verdict
@@ -20,6 +21,7 @@ __all__ = [
     "Event",
     "Expectation",
     "Outcome",
+    "Proposed",
     "Question",
     "Reason",
     "Ruling",

@@ -14,18 +14,21 @@ from msgspec import Struct
 from control_plane.causality import Lineage
 from control_plane.errors import InvalidMessage
 from control_plane.messages.command import Command
+from control_plane.messages.context import Context
 from control_plane.messages.dead_letter import DeadLetter
 from control_plane.messages.decision import Decision
 from control_plane.messages.effect import Effect
-from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX, Event
+from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX, Event
 from control_plane.messages.outcome import Outcome
+from control_plane.messages.proposed import Proposed
+from control_plane.messages.subject import Subject
 from control_plane.messages.verdict import Verdict
 
 EVENT_BYTES_MAX = 256 * 1024
 """Largest record that is read as a message; a larger one is a dead letter."""
 
-Internal = Decision | Verdict | Command | Effect | Outcome | DeadLetter
-M = TypeVar("M", Decision, Verdict, Command, Effect, Outcome, DeadLetter)
+Internal = Decision | Verdict | Command | Effect | Outcome | Proposed | DeadLetter
+M = TypeVar("M", Decision, Verdict, Command, Effect, Outcome, Proposed, DeadLetter)
 
 _TYPES: Final[dict[type, str]] = {
     Decision: "setpoint.decision",
@@ -33,6 +36,7 @@ _TYPES: Final[dict[type, str]] = {
     Command: "setpoint.command",
     Effect: EFFECT_JUDGED,
     Outcome: OUTCOME_PREFIX,
+    Proposed: DECISION_PROPOSED,
     DeadLetter: "setpoint.dead_letter",
 }
 _ENVELOPE_FIELDS = ("lineage", "subject", "occurred_ms")
@@ -58,6 +62,22 @@ _BODIES: Final[dict[type, type[Struct]]] = {message_type: _body_of(message_type)
 _BODY_FIELDS: Final = {t: tuple(f.name for f in msgspec.structs.fields(body)) for t, body in _BODIES.items()}
 _BODY_DECODERS: Final = {t: msgspec.json.Decoder(body) for t, body in _BODIES.items()}
 _SCHEMAS: Final = {t: schema_of(t) for t in _TYPES}
+
+
+class _ContextData(Struct, frozen=True, kw_only=True):
+    agent: str
+    agent_version: str
+    now_ms: int
+    event: Event
+    rows: dict[str, dict[str, Any]]
+    ages_ms: dict[str, int]
+    live: tuple[str, ...]
+    action_version: int
+    digest: str
+
+
+_CONTEXT_SCHEMA: Final = schema_of(Context)
+_context_decoder = msgspec.json.Decoder(_ContextData)
 
 
 class _Envelope(Struct, kw_only=True, omit_defaults=True):
@@ -113,6 +133,28 @@ def encode_event(event: Event) -> bytes:
     return _encoder.encode(
         _enveloped(event.lineage, event.type, event.subject, event.occurred_at, event.dataschema, event.data)
     )
+
+
+def encode_context(context: Context) -> bytes:
+    """A context as CloudEvents JSON bytes, for an agent that runs apart."""
+    fields = {name: getattr(context, name) for name in _ContextData.__struct_fields__}
+    when = utc(context.now_ms)
+    return _encoder.encode(
+        _enveloped(
+            context.lineage, "setpoint.context", context.subject.id, when, _CONTEXT_SCHEMA, _ContextData(**fields)
+        )
+    )
+
+
+def decode_context(raw: bytes) -> Context:
+    """Bytes of `encode_context` as a context. Raises InvalidMessage."""
+    envelope = _decoded(raw, _raw_decoder)
+    try:
+        body = _context_decoder.decode(envelope.data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+        raise _invalid("schema_broken", exc, prefix="data.") from exc
+    fields = {name: getattr(body, name) for name in _ContextData.__struct_fields__}
+    return Context(lineage=_lineage(envelope), subject=Subject.parse(envelope.subject), **fields)
 
 
 def _enveloped(
@@ -185,6 +227,11 @@ def outcome_of(event: Event) -> Outcome:
 def effect_of(event: Event) -> Effect:
     """The effect that an event of type `effect.judged` carries. Raises InvalidMessage."""
     return _from_event(event, Effect)
+
+
+def proposed_of(event: Event) -> Proposed:
+    """The proposal that an event of type `decision.proposed` carries. Raises InvalidMessage."""
+    return _from_event(event, Proposed)
 
 
 def _from_event(event: Event, message_type: type[M]) -> M:

@@ -22,6 +22,19 @@ class Agent(Protocol):
         """What the agent proposes on this event; built with `context.propose`."""
 
 
+class SlowAgent(Protocol):
+    """An agent that decides apart. The same declarations as `Agent`, but `decide` is awaited."""
+
+    name: str
+    version: str
+    listens_to: tuple[str, ...]
+    reads: tuple[str, ...]
+    intents: tuple[str, ...]
+
+    async def decide(self, context: Context) -> Sequence[Decision]:
+        """What the agent proposes on this event."""
+
+
 class RememberingAgent(Agent, Protocol):
     """An agent that keeps a part of the row of its own, such as a rule's firing state.
 

@@ -139,6 +139,9 @@ class Backbone(Protocol):
 
         Raises BackboneUnavailable, DataInUse, DataTooNew, DataDamaged, StorageFull."""
 
+    async def watch(self) -> None:
+        """Wait as long as all is well; raises what made this process give its partitions up."""
+
     async def stop(self) -> None:
         """Leave the groups after what was taken is committed, and close."""
 

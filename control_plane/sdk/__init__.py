@@ -5,7 +5,7 @@ from control_plane.durations import parse_duration_ms
 from control_plane.messages import Command, Context, Decision, Event, Expectation, Outcome, Subject
 from control_plane.ports.executor import Attempt, Found
 from control_plane.ports.expressions import ExpressionInvalid, Expressions, Program
-from control_plane.sdk.agent import Agent
+from control_plane.sdk.agent import Agent, SlowAgent
 from control_plane.sdk.executor import Executor
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Outcome",
     "Program",
     "RuleDefinition",
+    "SlowAgent",
     "Subject",
     "parse_duration_ms",
 ]

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from control_plane.messages import Context, Decision
 
 
-class Agent(ABC):
-    """Subscribe, reason, publish. An agent holds no state, calls no other agent and acts on nothing.
-
-    `decide` must be pure: it may use nothing but its context, because the loop runs it again in a replay and compares.
-    """
+class _Declared(ABC):
+    """What every agent declares."""
 
     name: str
     """Unique in the workspace."""
@@ -23,6 +20,25 @@ class Agent(ABC):
     intents: tuple[str, ...]
     """All that it may ever propose."""
 
+
+class Agent(_Declared):
+    """Subscribe, reason, publish. An agent holds no state, calls no other agent and acts on nothing.
+
+    `decide` must be pure: it may use nothing but its context, because the loop runs it again in a replay and compares.
+    """
+
     @abstractmethod
     def decide(self, context: Context) -> Sequence[Decision]:
+        """Proposals for this event, built with `context.propose`; none is fine."""
+
+
+class SlowAgent(_Declared):
+    """An agent that takes its time, in a consumer group of its own; the loop goes on meanwhile.
+
+    It is sent one context of a subject at a time. Its answer is judged on the row as it is then, so a decision should
+    say what must still hold (`still_when`). A replay takes the answer from the log.
+    """
+
+    @abstractmethod
+    async def decide(self, context: Context) -> Sequence[Decision]:
         """Proposals for this event, built with `context.propose`; none is fine."""

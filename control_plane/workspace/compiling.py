@@ -1,6 +1,7 @@
 """Control items in, controls in force out. The items were checked when they were published, so a failure here is a bug
 or a log from a newer Setpoint."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,7 +48,12 @@ def compile_intent(item: ControlItem, tools: Tools) -> Intent:
 def compile_agent(item: ControlItem, tools: Tools) -> AgentInForce:
     """One agent, with whether it keeps a part of the row."""
     agent = tools.agents[item.kind](item)
-    return AgentInForce(agent=agent, revision=item.revision, remembers=hasattr(agent, "remember"))
+    return AgentInForce(
+        agent=agent,
+        revision=item.revision,
+        remembers=hasattr(agent, "remember"),
+        slow=inspect.iscoroutinefunction(agent.decide),
+    )
 
 
 def compile_row(item: ControlItem, tools: Tools) -> Projection:

@@ -1,0 +1,48 @@
+"""An agent of the user's that thinks for too long is interrupted: it must not hold up its partition.
+
+Works by an interval timer, so only in the main thread of a process and only on Python code; both hold for the loop.
+"""
+
+import signal
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+from control_plane.errors import PermanentError
+from control_plane.messages import Context, Decision
+from control_plane.ports.agent import Agent
+
+DECIDE_TIMEOUT_S = 0.25
+"""How long one `decide` may take. What takes longer belongs into a slow agent, in a group of its own."""
+
+
+class AgentOverran(PermanentError):
+    """An agent took longer than it may."""
+
+
+class TimeLimited:
+    """An agent with a limit (`ports.agent.Agent`)."""
+
+    def __init__(self, agent: Agent, decide_timeout_s: float = DECIDE_TIMEOUT_S) -> None:
+        self.name = agent.name
+        self.version = agent.version
+        self.listens_to = tuple(agent.listens_to)
+        self.reads = tuple(agent.reads)
+        self.intents = tuple(agent.intents)
+        self._agent = agent
+        self._decide_timeout_s = decide_timeout_s
+
+    def decide(self, context: Context) -> Sequence[Decision]:
+        """What the agent decides. Raises AgentOverran, and whatever the agent raises."""
+        if threading.current_thread() is not threading.main_thread():
+            return self._agent.decide(context)
+        before = signal.signal(signal.SIGALRM, self._overran)
+        signal.setitimer(signal.ITIMER_REAL, self._decide_timeout_s)
+        try:
+            return self._agent.decide(context)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _overran(self, _signal: int, _frame: FrameType | None) -> None:
+        raise AgentOverran(f"decide took longer than {self._decide_timeout_s:g} s")

@@ -1,0 +1,158 @@
+"""Kills the real service under load, again and again, and then lets it finish."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from control_plane.adapters.faust import open_log_reader
+from control_plane.ports.log_reader import LogReader
+from tests.kill.checker import Findings, check
+from tests.kill.workload import KEY, Load, write_workspace
+
+READY_TIMEOUT_S = 60.0
+QUIET_TIMEOUT_S = 90.0
+LIFE_MAX_S = 2.5
+"""A service that its fault point does not kill is killed after at most this long."""
+
+FAULTS = (
+    "take.after",
+    "rows.before",
+    "rows.after",
+    "store.after",
+    "outputs.after",
+    "offset.after",
+    "ledger.taken",
+    "command.begun",
+    "command.acted",
+    "outcome.written",
+    "outcome.published",
+)
+
+
+@dataclass
+class Ordeal:
+    """One workspace, one world, many kills. `launcher` is what starts the service (a broken one, to see the checker bite)."""
+
+    root: Path
+    backbone: str
+    seed: int
+    launcher: tuple[str, ...] = (sys.executable, "-m", "control_plane.cli.main")
+    kills: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.effects = self.root / "effects.jsonl"
+        self.workspace = self.root / "workspace"
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.log = self.root / "service.log"
+
+    def run(self, kills: int, told: Callable[[str], None] = lambda _: None) -> Findings:
+        """Kill it so many times under load, let it finish, and judge what came of it."""
+        with self._world() as port:
+            write_workspace(self.workspace, port)
+            load = Load(self.url, self.seed)
+            load.start()
+            for n in range(kills):
+                self._one_life()
+                told(f"{n + 1}/{kills} kills, {len(load.acknowledged)} events acknowledged")
+            service = self._start({})
+            try:
+                self._wait_ready(service)
+                load.stop()
+                findings = self._settled(load.acknowledged)
+            finally:
+                service.send_signal(signal.SIGTERM)
+                code = service.wait(30)
+        findings.wrong("stop", "services that did not stop cleanly on SIGTERM", [code] if code else [])
+        return findings
+
+    def reader(self) -> LogReader:
+        """The log, read from outside."""
+        return open_log_reader(self.backbone)
+
+    def _one_life(self) -> None:
+        fault = self.random.choice((*FAULTS, "any time", "any time"))
+        environment = {} if fault == "any time" else {"SETPOINT_FAULT": f"{fault}:{self.random.randint(1, 12)}"}
+        service = self._start(environment)
+        life_s = self.random.uniform(0.05, LIFE_MAX_S)
+        try:
+            self._wait_ready(service)
+            service.wait(life_s)
+        except subprocess.TimeoutExpired:
+            fault = "any time"
+            service.kill()
+        code = service.wait(10)
+        assert code == -signal.SIGKILL, f"the service ended by itself with {code}; see {self.log}"
+        self.kills[fault] += 1
+
+    def _start(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        settings = {
+            "SETPOINT_BACKBONE": self.backbone,
+            "SETPOINT_LISTEN": self.url.removeprefix("http://"),
+            "SETPOINT_API_KEY": KEY,
+        }
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*self.launcher, "up", str(self.workspace)],
+                env={**os.environ, **settings, **environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _wait_ready(self, service: subprocess.Popen[bytes]) -> None:
+        """Until it is ready, or was killed on its way there."""
+        until = time.monotonic() + READY_TIMEOUT_S
+        while service.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/health/ready", timeout=2.0).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            assert time.monotonic() < until, f"the service is not ready after {READY_TIMEOUT_S:g} s; see {self.log}"
+            time.sleep(0.02)
+
+    def _settled(self, acknowledged: set[str]) -> Findings:
+        """The findings once nothing is open any more, or those that remain when waiting did not help."""
+        until = time.monotonic() + QUIET_TIMEOUT_S
+        while True:
+            reader = self.reader()
+            try:
+                findings = check(reader, self.effects, acknowledged)
+            finally:
+                reader.close()
+            if not findings.violations or time.monotonic() > until:
+                return findings
+            time.sleep(0.5)
+
+    @contextmanager
+    def _world(self) -> Iterator[int]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "tests.kill.world", str(self.effects), str(self.seed)]
+        world = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert world.stdout is not None
+            yield int(world.stdout.readline())
+        finally:
+            world.kill()
+            world.wait()
+            if world.stdout is not None:
+                world.stdout.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

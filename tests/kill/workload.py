@@ -1,0 +1,169 @@
+"""The workspace that is killed, and the load on it."""
+
+import json
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+SUBJECTS = 40
+EVENTS_PER_POST = 5
+KEY = "kill-harness"
+
+_INTENT = """\
+intent: ship_parcel
+description: Hand one parcel over.
+subject_kind: parcel
+executor: depot
+action_class: {action_class}
+deadline: 10m
+context_age_max: 24h
+parameters:
+  type: object
+  properties: {{n: {{type: integer}}}}
+  additionalProperties: false
+"""
+
+_EXECUTOR = """\
+executor: depot
+kind: http
+request: {{method: POST, url: "http://127.0.0.1:{port}/parcels/{{subject}}", body: parameters}}
+idempotency_header: Idempotency-Key
+reconcile: {{method: GET, url: "http://127.0.0.1:{port}/by-key/{{command_id}}", done_when: "status == 200", absent_when: "status == 404", settle: 50ms}}
+timeout: 2s
+retry: {{attempts: 20, backoff: 100ms}}
+"""
+
+_ROW = """\
+row: parcel_log
+on: [parcel.scanned]
+fields:
+  scans: {count: {window: 1h}}
+  last_n: {last: data.n}
+"""
+
+_AGENT = '''\
+"""Ships a parcel for each scan that says so."""
+
+from control_plane.sdk import Agent, Context
+
+
+class Shipper(Agent):
+    name = "shipper"
+    version = "1.0.0"
+    listens_to = ("parcel.scanned",)
+    reads = ("parcel_log",)
+    intents = ("ship_parcel",)
+
+    def decide(self, context: Context):
+        if not context.event.data["ship"]:
+            return ()
+        n = context.event.data["n"]
+        return (context.propose("ship_parcel", because=f"scan {n} says so", parameters={"n": n}),)
+'''
+
+_PERMIT = """\
+package setpoint.permits.shipping
+
+allow contains {"code": "shipping", "msg": "parcels may be shipped"} if {
+	input.decision.intent == "ship_parcel"
+	input.decision.parameters.n % 10 != 7
+}
+"""
+
+_PERMIT_TEST = """\
+package setpoint.permits.shipping_test
+
+import data.setpoint.permits.shipping
+
+test_ships if count(shipping.allow) == 1 with input as {"decision": {"intent": "ship_parcel", "parameters": {"n": 1}}}
+
+test_sevens_stay if count(shipping.allow) == 0 with input as {"decision": {"intent": "ship_parcel", "parameters": {"n": 7}}}
+"""
+
+
+def write_workspace(root: Path, target_port: int) -> None:
+    """Write the workspace: one intent over HTTP, one Python agent, one permit that denies a tenth."""
+    files = {
+        "setpoint.yaml": "apiVersion: setpoint/v1\n",
+        "intents/ship_parcel.yaml": _INTENT.format(action_class="shipping"),
+        "executors/depot.yaml": _EXECUTOR.format(port=target_port),
+        "rows/parcel_log.yaml": _ROW,
+        "agents/shipper.py": _AGENT,
+        "policies/permits/shipping.rego": _PERMIT,
+        "policies/permits/shipping_test.rego": _PERMIT_TEST,
+    }
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+@dataclass
+class Load:
+    """Events posted at a steady rate until stopped; one that was not acknowledged is posted again, with the same id.
+
+    `acknowledged` holds the ids that REST answered 202 for: those must not be lost.
+    """
+
+    url: str
+    seed: int
+    events_per_s: float = 150.0
+    acknowledged: set[str] = field(default_factory=set)
+    sent: int = 0
+    posts_failed: int = 0
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._random = random.Random(self.seed)
+
+    def start(self) -> None:
+        """Begin posting."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 60.0) -> None:
+        """Stop making new events, and return once all that were made are acknowledged."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), "the last events were never acknowledged: the service is not up"
+
+    def _run(self) -> None:
+        interval_s = EVENTS_PER_POST / self.events_per_s
+        with httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=10.0) as client:
+            while not self._stop.is_set():
+                began = time.monotonic()
+                self._post(client, [self._event() for _ in range(EVENTS_PER_POST)])
+                self._stop.wait(max(0.0, interval_s - (time.monotonic() - began)))
+
+    def _event(self) -> dict[str, Any]:
+        self.sent += 1
+        return {
+            "specversion": "1.0",
+            "id": f"scan-{self.seed}-{self.sent}",
+            "source": "kill-harness",
+            "type": "parcel.scanned",
+            "subject": f"parcel/{self._random.randrange(SUBJECTS)}",
+            "data": {"n": self.sent, "ship": self._random.random() < 0.5},
+        }
+
+    def _post(self, client: httpx.Client, events: list[dict[str, Any]]) -> None:
+        body = json.dumps(events)
+        while True:
+            try:
+                answer = client.post(
+                    "/v1/events", content=body, headers={"Content-Type": "application/cloudevents-batch+json"}
+                )
+            except httpx.HTTPError:
+                answer = None
+            if answer is not None and answer.status_code == 202:
+                self.acknowledged.update(event["id"] for event in events)
+                return
+            assert answer is None or answer.status_code >= 500, f"{answer.status_code} {answer.text}"
+            self.posts_failed += 1
+            # The service is down; nothing tells when it listens again but asking.
+            time.sleep(0.05)
