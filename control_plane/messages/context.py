@@ -77,7 +77,8 @@ class Context(Struct, frozen=True, kw_only=True):
             still_when: CEL that must still hold when the decision is approved.
         """
         return Decision(
-            lineage=self.event.lineage.child(f"decision/{self.agent}/{nth}"),
+            # The subject is part of it: a producer that gives two subjects the same id must not merge their commands.
+            lineage=self.event.lineage.child(f"decision/{self.event.subject}/{self.agent}/{nth}"),
             subject=self.event.subject,
             occurred_ms=self.now_ms,
             agent=self.agent,

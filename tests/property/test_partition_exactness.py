@@ -12,11 +12,14 @@ from control_plane.adapters.memory.log import Committed
 from control_plane.messages import topics
 from control_plane.partition_rows import PartitionRows, Touched
 from control_plane.ports.backbone import Commit
+from control_plane.replay import render, replay, state_hash
 from state.rows import HeldOutput, Row
+from tests.builders import ScriptedEngine
 from tests.property.judge import violations
-from tests.property.world import CONTROLS, World, ruling_on
+from tests.property.world import CONTROLS, PARTITIONS, World, ruling_on
 
 SEEDS_PER_ORDER = 160
+REPLAYED_SEEDS = 15
 SEEDS_OF_A_SABOTAGE = 40
 
 
@@ -35,6 +38,27 @@ async def test_what_is_written_under_crashes_is_one_clean_fold_of_the_log(order:
         happened += befell
     for what in ("crash", "duplicate", "poison", "huge", "tick", *set(topics.KEYED_BY_SUBJECT) - {topics.CONTEXTS}):
         assert happened[what] > 20, f"the runs were too quiet: {what} happened {happened[what]} times"
+
+
+@pytest.mark.parametrize("order", ["atomic", "stepwise"])
+async def test_a_replay_of_such_a_log_is_equal_whatever_the_batches_and_has_the_state_of_the_live_rows(
+    order: Order,
+) -> None:
+    for seed in range(REPLAYED_SEEDS):
+        world = World(seed, order)
+        await world.run()
+        ends = {number: world.log.bounds(topics.EVENTS, number)[1] for number in range(PARTITIONS)}
+
+        reports = [
+            await replay(world.log, CONTROLS, ScriptedEngine(ruling_on), committed=ends, batch_records=size)
+            for size in (1, 7, 200)
+        ]
+
+        for report in reports:
+            assert report.equal, f"seed {seed}, {order}: {render(report)}"
+        stored = [(number, *row) for number in range(PARTITIONS) for row in world.log.rows[number].items()]
+        assert {report.recorded_hash for report in reports} == {report.replayed_hash for report in reports}
+        assert {report.state_hash for report in reports} == {state_hash(stored)}
 
 
 async def found_by_the_judge(order: Order, **parts: type) -> Counter[str]:

@@ -1,0 +1,83 @@
+"""One thing that the loop said: a record of the log, or what a replay puts out."""
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
+
+from control_plane.causality.lineage import SOURCE
+from control_plane.messages import topics
+from control_plane.messages.event import EFFECT_JUDGED
+
+SAID_IN: tuple[str, ...] = (
+    topics.DECISIONS,
+    topics.VERDICTS,
+    topics.COMMANDS,
+    topics.EFFECTS,
+    topics.EVENTS,
+    topics.DEAD_LETTERS,
+)
+"""Where the loop speaks, in the order in which it does so on one record. Of `events.v1` only its own effects count."""
+
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+Order = tuple[datetime, int, int, str]
+
+
+class _Read(Struct):
+    """What is looked at of any message: of `data`, where a dead letter's record stood."""
+
+    id: str
+    source: str
+    type: str
+    time: datetime = _LONG_AGO
+    data: "_Data | None" = None
+
+
+class _Data(Struct):
+    topic: object = None
+
+
+_decoder = msgspec.json.Decoder(_Read)
+
+
+class Said(Struct, frozen=True):
+    """A message's identity and a digest of its bytes. `time` is log time, the same clock for all that is said.
+
+    Not `ours` are dead letters of others, such as executors: a replay need not say them.
+    """
+
+    topic: str
+    partition: int
+    message_id: str
+    time: datetime
+    digest: bytes
+    ours: bool = True
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Topic and id: what may be there in copies, but only in equal ones."""
+        return self.topic, self.message_id
+
+    @property
+    def order(self) -> "Order":
+        """Where it comes among all that was said."""
+        return self.time, self.partition, SAID_IN.index(self.topic), self.message_id
+
+    def equals(self, other: "Said") -> bool:
+        """Whether both are the same bytes in the same partition."""
+        return self.digest == other.digest and self.partition == other.partition
+
+
+def said_in(topic: str, partition: int, value: bytes) -> Said | None:
+    """A record or an output as something the loop said; None for what others put into `events.v1`. Raises MsgspecError
+    when it cannot be read."""
+    if topic == topics.EVENTS and EFFECT_JUDGED.encode() not in value:
+        return None
+    found = _decoder.decode(value)
+    if topic == topics.EVENTS and (found.source, found.type) != (SOURCE, EFFECT_JUDGED):
+        return None
+    ours = topic != topics.DEAD_LETTERS or (found.data is not None and found.data.topic == topics.EVENTS)
+    return Said(topic, partition, found.id, found.time, blake2b(value, digest_size=16).digest(), ours)
