@@ -1,0 +1,10 @@
+"""Ledger and audit store in SQL: SQLite by default, other databases by URL.
+
+Nothing here may know what a command means. `dialect.py` is the only module that may know which database it talks to.
+"""
+
+from control_plane.adapters.sql.audit import SqlAudit
+from control_plane.adapters.sql.database import Database
+from control_plane.adapters.sql.ledger import SqlLedger
+
+__all__ = ["Database", "SqlAudit", "SqlLedger"]

@@ -1,0 +1,110 @@
+"""One database: opened, brought to the newest schema, written in groups, read beside.
+
+Whoever opens it twice for SQLite gets two writers that wait for each other: share one.
+"""
+
+from typing import Final, Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from control_plane.adapters.sql.dialect import (
+    DATABASE_AWAY,
+    Durability,
+    Fragments,
+    Runner,
+    T,
+    Work,
+    fragments_of,
+    open_engine,
+    open_writer,
+)
+from control_plane.adapters.sql.group_writer import GroupWriter
+from control_plane.adapters.sql.migrations import migrate
+from control_plane.errors import DataDamaged, InvalidSettings
+
+_DAMAGE: Final = ("malformed", "not a database")
+
+
+class Unreachable(Exception):
+    """The database does not answer, is locked, full or read-only. Each adapter turns it into its port's error."""
+
+
+class Database:
+    """An open database. Use `open`."""
+
+    def __init__(self, url: URL, engine: AsyncEngine, runner: Runner) -> None:
+        self._url = url
+        self._engine = engine
+        self._runner = runner
+        self._writer = GroupWriter(runner)
+        self.fragments: Fragments = fragments_of(engine.dialect.name)
+
+    @classmethod
+    async def open(cls, url: str, *, durability: Durability = "flush") -> Self:
+        """Open and migrate. Raises InvalidSettings, DataTooNew, DataDamaged."""
+        parsed = _parsed(url)
+        engine = open_engine(parsed, durability)
+        database = cls(parsed, engine, open_writer(parsed, durability, engine))
+        try:
+            await database.write(migrate)
+        except Unreachable as exc:
+            await database.close()
+            raise InvalidSettings(
+                f"The store {parsed.render_as_string()} cannot be opened ({exc}), so nothing was started. "
+                "Check `store` in setpoint.yaml: the database must be up and writable by this process."
+            ) from exc
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @property
+    def rounds_done(self) -> int:
+        """How many transactions were committed."""
+        return self._writer.rounds_done
+
+    async def write(self, work: Work[T]) -> T:
+        """Do a piece of work in a transaction that it may share. Raises Unreachable: undone, or nobody knows."""
+        try:
+            return await self._writer.do(work)
+        except (DBAPIError, OSError, TimeoutError) as exc:
+            raise self._judged(exc) from exc
+
+    async def read(self, work: Work[T]) -> T:
+        """Do a piece of work that only reads, on one snapshot, beside the writer. Raises Unreachable."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(reads=True)
+                return await connection.run_sync(work)
+        except (DBAPIError, OSError, TimeoutError) as exc:
+            raise self._judged(exc) from exc
+
+    async def close(self) -> None:
+        """Write what waits, and let go."""
+        await self._writer.close()
+        await self._runner.close()
+        await self._engine.dispose()
+
+    def _judged(self, exc: Exception) -> Exception:
+        said = str(exc.orig) if isinstance(exc, DBAPIError) else str(exc) or type(exc).__name__
+        if any(sign in said for sign in _DAMAGE):
+            return DataDamaged(
+                f"The store {self._url.render_as_string()} is damaged ({said}), so nothing was written to it. "
+                "Restore it from a backup; the log still holds every message."
+            )
+        if isinstance(exc, DATABASE_AWAY) or getattr(exc, "connection_invalidated", False):
+            return Unreachable(said)
+        return exc
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return sa.make_url(url)
+    except ArgumentError as exc:
+        raise InvalidSettings(
+            f"store {url!r} is no database URL, so nothing was started. "
+            "Write it as sqlite+aiosqlite:///data/audit.db or postgresql+asyncpg://user@host/name."
+        ) from exc

@@ -1,0 +1,106 @@
+"""The ledger's statements, written once for every database.
+
+Each takes a batch as JSON rows `j.value`: see `dialect`. Live rows are those with `state < 2`, as the partial index has
+it.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import sqlalchemy as sa
+from sqlalchemy import TextClause
+
+from control_plane.adapters.sql.dialect import Fragments
+
+_IN_BATCH = "IN (SELECT j.value->>0 FROM {each})"
+_ENTRY = "SELECT command_id, body, attempts, state, begun_ms FROM ledger AS e WHERE state < 2 AND "
+_OUTCOME = "SELECT command_id, body, status, detail, attempts, begun_ms, finished_ms FROM ledger WHERE state = 2 AND "
+_ABANDONED = (
+    "(owner IS NULL OR (owner <> :owner AND owner NOT IN "
+    "(SELECT o.owner FROM ledger_owners AS o WHERE o.lease_until_ms > :now_ms)))"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerStatements:
+    """Prepared once per ledger."""
+
+    announce: TextClause
+    dismiss_others: TextClause
+    dismiss: TextClause
+    known: TextClause
+    epoch: TextClause
+    raise_epoch: TextClause
+    busy_subjects: TextClause
+    heads: TextClause
+    any_abandoned: TextClause
+    adopt: TextClause
+    begin: TextClause
+    release: TextClause
+    finish: TextClause
+    standing: TextClause
+    outbox: TextClause
+    own_live: TextClause
+    own_outbox: TextClause
+    publish: TextClause
+    prune: TextClause
+
+    @classmethod
+    def of(cls, pieces: Fragments) -> Self:
+        each = pieces.each
+        in_batch = _IN_BATCH.format(each=each)
+        return cls(
+            announce=sa.text(
+                "INSERT INTO ledger_owners (owner, lease_until_ms) VALUES (:owner, :until_ms) "
+                "ON CONFLICT (owner) DO UPDATE SET lease_until_ms = excluded.lease_until_ms"
+            ),
+            dismiss_others=sa.text("DELETE FROM ledger_owners WHERE owner <> :owner"),
+            dismiss=sa.text("DELETE FROM ledger_owners WHERE owner = :owner"),
+            known=sa.text(f"SELECT command_id FROM ledger WHERE command_id {in_batch}"),
+            epoch=sa.text("SELECT epoch FROM ledger_fences WHERE log_partition = :log_partition"),
+            raise_epoch=sa.text(
+                "INSERT INTO ledger_fences (log_partition, epoch) VALUES (:log_partition, :epoch) "
+                "ON CONFLICT (log_partition) DO UPDATE SET epoch = excluded.epoch "
+                "WHERE excluded.epoch > ledger_fences.epoch"
+            ),
+            busy_subjects=sa.text(
+                f"SELECT DISTINCT subject FROM ledger WHERE state < 2 AND subject {in_batch} "
+                "AND (owner IS NULL OR owner <> :owner)"
+            ),
+            heads=sa.text(
+                f"{_ENTRY} due_ms <= :now_ms AND {_ABANDONED} "
+                "AND NOT EXISTS (SELECT 1 FROM ledger AS f WHERE f.subject = e.subject AND f.state < 2 "
+                "AND f.entry < e.entry) ORDER BY entry LIMIT :entries_max"
+            ),
+            any_abandoned=sa.text(f"SELECT 1 FROM ledger WHERE state < 2 AND {_ABANDONED} LIMIT 1"),
+            adopt=sa.text(f"UPDATE ledger SET owner = :owner WHERE command_id {in_batch}"),
+            begin=sa.text(
+                "UPDATE ledger SET state = 1, attempts = CAST(j.value->>1 AS INT), "
+                f"begun_ms = CAST(j.value->>2 AS BIGINT) FROM {each} "
+                "WHERE command_id = j.value->>0 AND owner = :owner AND state < 2"
+            ),
+            release=sa.text(
+                "UPDATE ledger SET state = 0, attempts = CAST(j.value->>1 AS INT), "
+                f"due_ms = CAST(j.value->>2 AS BIGINT) FROM {each} "
+                "WHERE command_id = j.value->>0 AND owner = :owner AND state < 2"
+            ),
+            finish=sa.text(
+                "UPDATE ledger SET state = 2, status = j.value->>1, detail = j.value->>2, "
+                "attempts = CAST(j.value->>3 AS INT), begun_ms = CAST(j.value->>4 AS BIGINT), "
+                f"finished_ms = CAST(j.value->>5 AS BIGINT) FROM {each} "
+                "WHERE command_id = j.value->>0 AND owner = :owner AND state < 2"
+            ),
+            standing=sa.text(
+                "SELECT command_id, state, attempts, begun_ms, finished_ms, status FROM ledger "
+                f"WHERE command_id {in_batch} AND owner = :owner"
+            ),
+            outbox=sa.text(f"{_OUTCOME} {_ABANDONED} ORDER BY entry LIMIT :outcomes_max"),
+            own_live=sa.text(f"{_ENTRY} owner = :owner ORDER BY entry"),
+            own_outbox=sa.text(f"{_OUTCOME} owner = :owner ORDER BY entry"),
+            publish=sa.text(f"UPDATE ledger SET state = 3 WHERE command_id {in_batch} AND state = 2"),
+            # Rows stand in the order of their taking, so only the oldest few are looked at.
+            prune=sa.text(
+                "DELETE FROM ledger WHERE entry IN (SELECT entry FROM (SELECT entry, state, taken_ms FROM ledger "
+                "ORDER BY entry LIMIT :entries_max) AS oldest WHERE state = 3 AND taken_ms < :before_ms)"
+            ),
+        )

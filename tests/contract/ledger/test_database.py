@@ -1,0 +1,158 @@
+"""The database under ledger and audit: migrations, faults, and transactions that are shared."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+from control_plane.adapters.sql import Database, SqlAudit, SqlLedger, migrations
+from control_plane.adapters.sql.schema import HEAD, metadata
+from control_plane.errors import AuditUnavailable, DataDamaged, DataTooNew, InvalidSettings, LedgerUnavailable
+from control_plane.ports.audit import Page
+from tests.contract.ledger.commands import a_taking
+from tests.contract.ledger.test_audit import a_message
+
+
+def tables_of(connection: Connection) -> set[str]:
+    return set(sa.inspect(connection).get_table_names()) - {"sqlite_sequence"}
+
+
+async def test_migrations_lead_to_exactly_the_tables_that_queries_use(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    assert await database.write(differences) == []
+
+
+async def test_migrations_go_down_and_up_again(database: Database) -> None:
+    await database.write(lambda connection: migrations.migrate(connection, "base"))
+    bare = await database.write(tables_of)
+    await database.write(migrations.migrate)
+
+    assert bare == {"alembic_version"}
+    assert await database.write(tables_of) == {*metadata.tables, "alembic_version"}
+
+
+def test_the_newest_migration_is_the_one_that_the_schema_names() -> None:
+    assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head() == HEAD
+
+
+async def test_a_newer_database_is_left_alone(database: Database) -> None:
+    await database.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")).rowcount)
+
+    with pytest.raises(DataTooNew, match="9999"):
+        await database.write(migrations.migrate)
+
+
+async def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/data/audit.db"
+    first = await Database.open(url, durability="fsync")
+    await SqlAudit(first).append([a_message(0)])
+    await first.close()
+
+    second = await Database.open(url)
+    kept = await SqlAudit(second).query(Page())
+    await second.close()
+
+    assert [k.message for k in kept] == [a_message(0)]
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("flush", 1), ("fsync", 2)])
+async def test_durability_decides_what_a_commit_waits_for(tmp_path: Path, durability: str, synchronous: int) -> None:
+    database = await Database.open(f"sqlite:///{tmp_path}/audit.db", durability=durability)
+
+    def pragma(name: str) -> object:
+        return lambda connection: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+
+    assert await database.write(pragma("synchronous")) == synchronous
+    assert await database.write(pragma("journal_mode")) == "wal"
+    assert await database.write(pragma("foreign_keys")) == 1
+    await database.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:", "no url"])
+async def test_a_store_that_cannot_be_is_refused(url: str) -> None:
+    with pytest.raises(InvalidSettings, match="nothing was started"):
+        await Database.open(url)
+
+
+async def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(InvalidSettings, match="nothing was started"):
+        await Database.open(f"sqlite+aiosqlite:///{tmp_path}/file/audit.db")
+    with pytest.raises(InvalidSettings, match="nothing was started"):
+        await Database.open(f"sqlite+aiosqlite:///{tmp_path}")
+
+
+async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "audit.db").write_bytes(b"not a database at all" * 100)
+
+    with pytest.raises(DataDamaged, match="damaged"):
+        await Database.open(f"sqlite+aiosqlite:///{tmp_path}/audit.db")
+
+    assert (tmp_path / "audit.db").read_bytes() == b"not a database at all" * 100
+
+
+async def test_a_locked_database_stops_everything_and_goes_on_when_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.adapters.sql.dialect.BUSY_TIMEOUT_MS", 50)
+    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/audit.db")
+    ledger, audit = SqlLedger(database), SqlAudit(database)
+    other_process = sqlite3.connect(tmp_path / "audit.db", isolation_level=None)
+    other_process.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(LedgerUnavailable, match="nothing is done"):
+        await ledger.take([a_taking("c1")], now_ms=1)
+    with pytest.raises(AuditUnavailable, match="nothing was recorded"):
+        await audit.append([a_message(0)])
+    other_process.execute("ROLLBACK")
+    other_process.close()
+
+    assert len((await ledger.take([a_taking("c1")], now_ms=1)).leased) == 1
+    assert (await audit.append([a_message(0)])).stored == 1
+    await database.close()
+
+
+async def test_a_full_database_takes_nothing_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/audit.db")
+    audit = SqlAudit(database)
+    pages = await database.write(lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+    await database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 1}").scalar())
+
+    with pytest.raises(AuditUnavailable, match="full"):
+        await audit.append([a_message(n, body=b"x" * 10_000) for n in range(10)])
+
+    assert await audit.query(Page()) == []
+    assert (await audit.append([a_message(n) for n in range(10)])).stored == 10
+    await database.close()
+
+
+async def test_what_waits_together_is_written_together(database: Database) -> None:
+    before = database.rounds_done
+
+    await asyncio.gather(*(SqlAudit(database).append([a_message(n)]) for n in range(100)))
+
+    assert database.rounds_done - before <= 4
+
+
+async def test_a_piece_of_work_that_fails_fails_nobody_else(database: Database) -> None:
+    def faulty(_connection: Connection) -> None:
+        raise ValueError("a bug")
+
+    works = [
+        SqlAudit(database).append([a_message(0)]),
+        database.write(faulty),
+        SqlAudit(database).append([a_message(1)]),
+    ]
+    first, bug, last = await asyncio.gather(*works, return_exceptions=True)
+
+    assert (first.stored, last.stored) == (1, 1)
+    assert isinstance(bug, ValueError)
