@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-from control_plane.errors import PermanentError
 from control_plane.messages import Context, Decision
 from control_plane.ports.agent import Agent
 
@@ -16,8 +15,8 @@ DECIDE_TIMEOUT_S = 0.25
 """How long one `decide` may take. What takes longer belongs into a slow agent, in a group of its own."""
 
 
-class AgentOverran(PermanentError):
-    """An agent took longer than it may."""
+class AgentOverran(Exception):
+    """An agent took longer than it may: a signal, which deliberation makes a dead letter of."""
 
 
 class TimeLimited:
