@@ -65,8 +65,8 @@ def rule(name: str = "memory_guard", *, propose: Mapping[str, Any] | None = None
     return item("rule", name, body)
 
 
-def agent(name: str, decide: str, **attributes: Any) -> ControlItem:
-    """A Python agent whose `decide` has this body."""
+def agent(name: str, decide: str, *, base: str = "Agent", **attributes: Any) -> ControlItem:
+    """A Python agent whose `decide` has this body; with base `SlowAgent`, one that decides apart."""
     settings = {
         "name": name,
         "version": "1.0.0",
@@ -74,9 +74,9 @@ def agent(name: str, decide: str, **attributes: Any) -> ControlItem:
         "intents": ("restart_service",),
         **attributes,
     }
-    lines = ["from control_plane.sdk import Agent", "class Written(Agent):"]
+    lines = [f"from control_plane.sdk import {base}", f"class Written({base}):"]
     lines += [f"    {key} = {value!r}" for key, value in settings.items()]
-    lines += ["    def decide(self, context):"]
+    lines += [f"    {'async ' if base == 'SlowAgent' else ''}def decide(self, context):"]
     lines += [f"        {line}" for line in decide.splitlines()]
     return item("agent", name, "\n".join(lines) + "\n")
 

@@ -11,6 +11,7 @@ from control_plane.messages import topics
 from control_plane.messages.event import EFFECT_JUDGED
 
 SAID_IN: tuple[str, ...] = (
+    topics.CONTEXTS,
     topics.DECISIONS,
     topics.VERDICTS,
     topics.COMMANDS,

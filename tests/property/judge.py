@@ -15,15 +15,32 @@ from control_plane.errors import InvalidMessage
 from control_plane.loop.arrival import Arrival
 from control_plane.loop.intake import check_event
 from control_plane.loop.step import Ask, Done, step
-from control_plane.messages import Command, DeadLetter, Decision, Effect, Event, Question, Ruling, Verdict, topics
+from control_plane.messages import (
+    Command,
+    Context,
+    DeadLetter,
+    Decision,
+    Effect,
+    Event,
+    Question,
+    Ruling,
+    Verdict,
+    topics,
+)
 from control_plane.messages.event import CONTROLS_ADOPTED, EFFECT_JUDGED, TICK
-from control_plane.messages.wire import decode, decode_event, encode
+from control_plane.messages.wire import decode, decode_event, encode, encode_context
 from control_plane.ports.backbone import Record
 from control_plane.ports.controls_source import ControlsSource
 from state.rows import ROW_BYTES_MAX, Row, decode_row, decode_stored, encode_row
 from tests.builders import Answering
 
-_TOPICS = {Decision: topics.DECISIONS, Verdict: topics.VERDICTS, Command: topics.COMMANDS, Effect: topics.EFFECTS}
+_TOPICS = {
+    Context: topics.CONTEXTS,
+    Decision: topics.DECISIONS,
+    Verdict: topics.VERDICTS,
+    Command: topics.COMMANDS,
+    Effect: topics.EFFECTS,
+}
 JUDGED = (*_TOPICS.values(), topics.DEAD_LETTERS, topics.EVENTS)
 
 Said = tuple[str, str, str, bytes]
@@ -98,7 +115,8 @@ class CleanFold:
 
     def _say(self, subject: str, done: Done) -> None:
         for message in done.said:
-            said = (subject, message.lineage.message_id, encode(message))
+            raw = encode_context(message) if isinstance(message, Context) else encode(message)
+            said = (subject, message.lineage.message_id, raw)
             self.said.append((_TOPICS[type(message)], *said))
             if isinstance(message, Effect):
                 self.said.append((topics.EVENTS, *said))

@@ -5,16 +5,16 @@ It knows the loop only through the backbone port. What it leaves behind is a log
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 
 from control_plane.adapters.memory import Lane, MemoryLog, Order, VirtualClock
-from control_plane.catalogue import Controls
 from control_plane.causality import digest
 from control_plane.causality.lineage import trail_step
-from control_plane.messages import Command, Outcome, Question, Reason, Ruling, topics
-from control_plane.messages.wire import decode, encode
+from control_plane.messages import Command, Context, Outcome, Proposed, Question, Reason, Ruling, topics
+from control_plane.messages.wire import decode, decode_context, encode
 from control_plane.partition import Partitions
-from control_plane.ports.backbone import Output
+from control_plane.ports.backbone import Output, Record
 from control_plane.ports.policy_engine import PolicySet
 from tests import builders
 
@@ -45,6 +45,9 @@ def _controls(threshold: float) -> tuple[builders.ControlItem, ...]:
         builders.rule("count_guard", when="data.rss > 99.0", count={"min": 3, "window": "2s"}, propose=_NOTIFY),
         builders.agent("moody", 'if context.event.data["rss"] % 7 == 0: raise RuntimeError("mood")\nreturn ()'),
         builders.agent("stranger", 'return [context.propose("notify", because="always")]'),
+        builders.agent(
+            "slow", "return ()", base="SlowAgent", reads=("health",), intents=("notify",), listens_to=("service.asked",)
+        ),
     )  # fmt: skip
 
 
@@ -104,7 +107,7 @@ class World:
         self._crash_share = self._random.choice((0.0, 0.02, 0.1))
         self._events = 0
         self._sent: list[Output] = []
-        self._commands_seen = [0] * PARTITIONS
+        self._seen: Counter[tuple[str, int]] = Counter()
         self._executed: dict[str, Outcome] = {}
         self._partitions: Partitions
         self._lanes: list[Lane]
@@ -140,6 +143,7 @@ class World:
             self._write(lane)
         elif action == "execute":
             self._execute()
+            self._answer()
         elif action == "wait":
             self._wait()
         else:
@@ -174,6 +178,7 @@ class World:
             self.happened["huge"] += 1
             data["note"] = "x" * 70_000
         return builders.event(
+            self._random.choice(("service.measured", "service.measured", "service.asked")),
             data=data,
             subject=self._random.choice(SUBJECTS),
             message_id=f"e{self._events}",
@@ -183,12 +188,38 @@ class World:
     def _execute(self) -> None:
         """Executors: each command once, by its id; an outcome may come back twice."""
         for partition in range(PARTITIONS):
-            for record in self.log.read(topics.COMMANDS, partition, self._commands_seen[partition]):
+            for record in self._unseen(topics.COMMANDS, partition):
                 command = decode(record.value, Command)
                 self._executed.setdefault(command.lineage.message_id, self._outcome(command))
                 for _ in range(self._random.choice((1, 1, 2))):
                     self._append(encode(self._executed[command.lineage.message_id]), partition)
-            self._commands_seen[partition] = self.log.bounds(topics.COMMANDS, partition)[1]
+
+    def _answer(self) -> None:
+        """Slow agents: they may answer a context twice, and differently each time; the first answer counts."""
+        for partition in range(PARTITIONS):
+            for record in self._unseen(topics.CONTEXTS, partition):
+                context = decode_context(record.value)
+                for _ in range(self._random.choice((1, 1, 2))):
+                    self._append(encode(self._proposed(context)), partition)
+
+    def _proposed(self, context: Context) -> Proposed:
+        wanted = self._random.choice(("notify", "notify", "restart_service", None))
+        decisions = (context.propose(wanted, because="slowly"),) if wanted else ()
+        return Proposed(
+            lineage=context.lineage.child("proposed"),
+            subject=context.subject.id,
+            occurred_ms=context.now_ms,
+            context_id=context.lineage.message_id,
+            agent=context.agent,
+            agent_version=context.agent_version,
+            decisions=decisions,
+        )
+
+    def _unseen(self, topic: str, partition: int) -> Iterator[Record]:
+        """Records that no group beside the loop has read yet."""
+        records = self.log.read(topic, partition, self._seen[topic, partition])
+        self._seen[topic, partition] = self.log.bounds(topic, partition)[1]
+        return records
 
     def _outcome(self, command: Command) -> Outcome:
         return Outcome(
@@ -211,8 +242,11 @@ class World:
         for lane in self._lanes:
             due_ms = self._partitions.due_ms(lane.partition)
             if (due_ms is not None and due_ms <= self.clock.now_ms()) or self._random.random() < 0.2:
-                self.happened["tick"] += 1
-                self.log.append([builders.output(builders.tick(lane.partition, self.clock.now_ms()), lane.partition)])
+                self._tick(lane.partition)
+
+    def _tick(self, partition: int) -> None:
+        self.happened["tick"] += 1
+        self.log.append([builders.output(builders.tick(partition, self.clock.now_ms()), partition)])
 
     def _adopt(self, partition: int) -> None:
         revision = self._random.choice(CONTROL_SETS).revision
@@ -223,14 +257,23 @@ class World:
         self.log.append([Output(topics.EVENTS, b"key", value, place)])
 
     async def _come_to_rest(self) -> None:
+        """What was sent is taken, what was commanded is done, and the windows that are open then are judged."""
+        await self._drain()
+        self._execute()
+        self._answer()
+        await self._drain()
+        self.clock.advance(10_000)
+        for partition in range(PARTITIONS):
+            self._tick(partition)
+        await self._drain()
+        self._count_topics()
+
+    async def _drain(self) -> None:
         for lane in self._lanes:
             while lane.advance() or await lane.take():
                 pass
+
+    def _count_topics(self) -> None:
         self.happened += Counter(
             {topic: sum(self.log.bounds(topic, n)[1] for n in range(PARTITIONS)) for topic in topics.KEYED_BY_SUBJECT}
         )
-
-
-def controls_at(revision: str) -> Controls:
-    """The controls that a revision of the world's names."""
-    return CONTROLS.at(revision)
