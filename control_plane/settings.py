@@ -4,6 +4,7 @@ Reads no file and no clock: the caller gives the mapping of `setpoint.yaml`, the
 later source wins: defaults, then the file, then `SETPOINT_...`, then the command line.
 """
 
+import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -130,6 +131,14 @@ class Settings:
     def api_key_file(self) -> Path:
         """Where a service on loopback keeps the key that it made."""
         return self.data_dir / "api.key"
+
+
+def setpoint_version() -> str:
+    """The version that is installed; a tree that is run without being installed has none."""
+    try:
+        return importlib.metadata.version("setpoint")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+tree"
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]]:

@@ -1,0 +1,68 @@
+"""Lists by keyset: a page goes on after the sequence of the last item seen, whatever arrives meanwhile."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from control_plane.ports.audit import Audit, Kept, Page
+
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 500
+SEQUENCE_MAX: Final = 2**63 - 1
+FILTER_CHARS_MAX: Final = 512
+
+
+class Paging(BaseModel):
+    """How much of a list, and from where."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: int
+    after: int
+    order: Literal["newest", "oldest"]
+
+
+def paging(
+    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="At most so many items.")] = LIMIT_DEFAULT,
+    after: Annotated[
+        int, Query(ge=0, le=SEQUENCE_MAX, description="Go on after the item with this sequence; 0 begins.")
+    ] = 0,
+    order: Annotated[Literal["newest", "oldest"], Query(description="Which end to begin at.")] = "newest",
+) -> Paging:
+    """The paging parameters of a request."""
+    return Paging(limit=limit, after=after, order=order)
+
+
+async def page_of(
+    audit: Audit,
+    paging: Paging,
+    *,
+    topic: str | None = None,
+    type: str | None = None,
+    subject: str | None = None,
+    correlation_id: str | None = None,
+) -> tuple[Sequence[Kept], int | None]:
+    """One page, and where the next begins; None when this was the last. Filters are as in `ports.audit.Page`."""
+    found = await audit.query(
+        Page(
+            topic=topic,
+            type=type,
+            subject=subject,
+            correlation_id=correlation_id,
+            after=paging.after,
+            limit=paging.limit + 1,
+            newest_first=paging.order == "newest",
+        )
+    )
+    if len(found) <= paging.limit:
+        return found, None
+    kept = found[: paging.limit]
+    return kept, kept[-1].sequence
+
+
+def link_next(request: Request, response: Response, after: int | None) -> None:
+    """Say where the next page is."""
+    if after is not None:
+        response.headers["Link"] = f'<{request.url.include_query_params(after=after)}>; rel="next"'
