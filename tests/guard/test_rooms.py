@@ -113,6 +113,12 @@ def verdict_on(tree: Path, file: str, text: str) -> str:
             id="an agent reaches past the sdk",
         ),
         pytest.param(
+            "control_plane/adapters/broken.py",
+            "import faust",
+            "control_plane is not allowed to import faust",
+            id="another adapter names Faust",
+        ),
+        pytest.param(
             "control_plane/executors/broken.py",
             "import control_plane.loop.step",
             "control_plane.executors.broken is not allowed to import control_plane.loop",
