@@ -96,7 +96,7 @@ class RowDefinition(_Strict, frozen=True):
 class CountCondition(_Strict, frozen=True):
     """The condition must have matched `min` times within `window`."""
 
-    min: Count
+    min: Annotated[int, Meta(ge=1, le=64)]
     window: Duration
 
 

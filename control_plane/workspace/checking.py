@@ -1,0 +1,240 @@
+"""What refers to what: intents and their executors, rules and their rows, agents and their intents.
+
+Each document had its shape checked before. A name is only called unknown when everything that could declare it was
+read.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import fields
+
+from control_plane.catalogue import ControlItem
+from control_plane.catalogue.definitions import EventType, IntentDefinition, Name, RowDefinition, RuleDefinition
+from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX
+from control_plane.ports.agent import Agent
+from control_plane.ports.expressions import ExpressionInvalid, Expressions
+from control_plane.ports.schemas import SchemaInvalid, SchemaViolation
+from control_plane.workspace.compiling import compile_field
+from control_plane.workspace.declarations import Declared, Documents
+from control_plane.workspace.expression_checks import ExpressionChecks, FieldsOfRows
+from control_plane.workspace.flaws import Flaws, Place, did_you_mean, shown
+from control_plane.workspace.tools import CheckTools
+from control_plane.workspace.yaml_tree import Node
+
+ON_EVENT = frozenset({"data", "rows", "subject", "event"})
+"""What can be read while an event is on its way through the loop."""
+
+LATER = frozenset({"rows", "subject"})
+"""What can be read when an effect is judged: the event that led to the action is long gone."""
+
+
+class Checking:
+    """All documents of a workspace, checked against one another."""
+
+    def __init__(self, documents: Documents, tools: CheckTools, flaws: Flaws) -> None:
+        self._documents = documents
+        self._tools = tools
+        self._flaws = flaws
+
+    def intents(self) -> None:
+        """Every intent has an executor, and its parameters are a JSON Schema."""
+        for found, intent in self._documents.intents.sound():
+            try:
+                self._tools.compiling.schemas.compile(intent.parameters)
+            except SchemaInvalid as exc:
+                place = found.node.get("parameters") or found.node
+                self._flaws.add(found.file, place, f"parameters are no JSON Schema: {exc}", "See json-schema.org.")
+            executors = self._documents.executors
+            known = {*executors.by_name, *undeclared_executors(self._tools)}
+            if executors.complete and intent.executor not in known:
+                cure = did_you_mean(intent.executor, known, f"Declare {intent.executor} in executors/.")
+                problem = f"the intent {found.name} names the executor {intent.executor}, which nothing declares"
+                self._flaws.add(found.file, found.node.get("executor"), problem, cure)
+
+    def rows(self) -> None:
+        """Every field is folded in one way, from what an event holds."""
+        for found, row in self._documents.rows.sound():
+            for name, field in row.fields.items():
+                node = found.node.get("fields", name) or found.node
+                before = len(self._flaws)
+                checks = self._expressions(found)
+                for key in ("last", "first"):
+                    checks.check(key, node.get(key), {"data"})
+                for key in ("min", "max", "mean"):
+                    checks.check("of", node.get(key, "of"), {"data"})
+                if field.count is not None and field.count.of is not None and field.count.of not in row.on:
+                    cure = did_you_mean(field.count.of, row.on, f"Add {field.count.of} to on.")
+                    problem = f"{name} counts {field.count.of}, but the row is not fed by it"
+                    self._flaws.add(found.file, node.get("count", "of"), problem, cure)
+                if len(self._flaws) == before:
+                    self._compiled(found, node, name, row)
+
+    def rules(self) -> None:
+        """Every rule compiles, reads what exists and proposes what may be done."""
+        for found, rule in self._documents.rules.sound():
+            before = len(self._flaws)
+            self._rule_expressions(found, rule)
+            self._known_rows(found.file, found.node.get("reads"), rule.reads)
+            proposed = found.node.get("propose", "intent")
+            intent = self._known_intent(found.file, proposed, found.name, rule.propose.intent)
+            if intent is not None:
+                self._parameters(found, intent, rule.propose.parameters)
+            listens_to = (rule.on,) if isinstance(rule.on, str) else tuple(rule.on)
+            self._circle(found.file, found.node.get("on"), found.name, listens_to)
+            if len(self._flaws) == before:
+                self._built(found)
+
+    def agent(self, file: str, item: ControlItem) -> Agent | None:
+        """Load one Python agent and check what it declares; None when it cannot be loaded."""
+        try:
+            agent = self._tools.compiling.agents[item.kind](item)
+        except SyntaxError as exc:
+            place = Node(exc.lineno or 0, exc.offset or 0, None)
+            self._flaws.add(file, place, f"this is no Python: {exc.msg}", "Mend it there.")
+            return None
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a user's file may raise anything while it is loaded
+            problem = f"the agent cannot be loaded: {type(exc).__name__}: {exc}"
+            self._flaws.add(file, _raised_at(exc, file), problem, "Mend it so that it can be imported.")
+            return None
+        misdeclared = _misdeclared(agent)
+        if misdeclared is not None:
+            place = _line_with("listens_to", item.body) if "listens to" in misdeclared else None
+            self._flaws.add(file, place, misdeclared, "See control_plane.sdk.Agent for what an agent declares.")
+            return None
+        self._known_rows(file, _line_with("reads", item.body), agent.reads)
+        for intent in agent.intents:
+            self._known_intent(file, _line_with("intents", item.body), agent.name, intent)
+        self._circle(file, _line_with("listens_to", item.body), agent.name, agent.listens_to)
+        return agent
+
+    def _rule_expressions(self, found: Declared[RuleDefinition], rule: RuleDefinition) -> None:
+        checks, node = self._expressions(found), found.node
+        checks.check("when", node.get("when"), ON_EVENT, rule.reads)
+        checks.check("still_when", node.get("still_when"), ON_EVENT, rule.reads)
+        checks.check_holes("because", node.get("propose", "because"), ON_EVENT, rule.reads)
+        checks.check("where", node.get("expects", "where"), LATER)
+        checks.check("harm", node.get("expects", "harm"), LATER)
+
+    def _expressions(self, found: Declared[Any]) -> ExpressionChecks:
+        expressions: Expressions = self._tools.compiling.expressions
+        return ExpressionChecks(found.file, expressions, self._fields_of_rows(), self._flaws)
+
+    def _fields_of_rows(self) -> FieldsOfRows | None:
+        rows = self._documents.rows
+        if not rows.complete:
+            return None
+        return {
+            name: tuple(found.definition.fields) if found.definition is not None else None
+            for name, found in rows.by_name.items()
+        }
+
+    def _known_rows(self, file: str, place: Node | None, reads: Collection[str]) -> None:
+        rows = self._documents.rows
+        items = place.value if place is not None and isinstance(place.value, list) else []
+        for at, row in enumerate(reads):
+            if rows.complete and row not in rows.by_name:
+                cure = did_you_mean(row, rows.by_name, f"Declare {row} in rows/.")
+                where = items[at] if at < len(items) else place
+                self._flaws.add(file, where, f"reads lists the row {row}, which nothing declares", cure)
+
+    def _known_intent(self, file: str, place: Node | None, agent: str, name: str) -> Declared[IntentDefinition] | None:
+        intents = self._documents.intents
+        found = intents.by_name.get(name)
+        if found is None and intents.complete:
+            cure = did_you_mean(name, intents.by_name, f"Declare {name} in intents/.")
+            self._flaws.add(file, place, f"{agent} proposes the intent {name}, which nothing declares", cure)
+        return found
+
+    def _parameters(
+        self, found: Declared[RuleDefinition], intent: Declared[IntentDefinition], parameters: dict[str, Any]
+    ) -> None:
+        if intent.definition is None:
+            return
+        try:
+            self._tools.compiling.schemas.compile(intent.definition.parameters).check(parameters)
+        except SchemaInvalid:
+            return  # Named where the intent is checked.
+        except SchemaViolation as exc:
+            path = exc.field.split(".") if exc.field else []
+            node = found.node.get("propose", "parameters", *path) or found.node.get("propose", "parameters")
+            problem = f"the parameters do not fit the intent {intent.name}: {exc.detail}"
+            cure = f"Write them as {intent.file} declares them."
+            self._flaws.add(found.file, node or found.node.get("propose"), problem, cure)
+
+    def _compiled(self, found: Declared[RowDefinition], node: Node, name: str, row: RowDefinition) -> None:
+        try:
+            compile_field(name, row.fields[name], self._tools.compiling.expressions)
+        except (ValueError, ExpressionInvalid) as exc:
+            problem, _, cure = str(exc).partition("; ")
+            self._flaws.add(found.file, node, problem, f"{cure or 'Change it'}.".capitalize())
+
+    def _built(self, found: Declared[RuleDefinition]) -> None:
+        try:
+            self._tools.compiling.agents["rule"](found.item)
+        except (ValueError, ExpressionInvalid) as exc:
+            self._flaws.add(found.file, found.node, f"the rule {found.name} cannot be used: {exc}", "Change it.")
+
+    def _circle(self, file: str, place: Place | None, agent: str, listens_to: Collection[str]) -> None:
+        """An agent that acts on outcomes acts on what follows from its own actions."""
+        heard = [t for t in listens_to if t.startswith(OUTCOME_PREFIX) or t == EFFECT_JUDGED]
+        if heard:
+            problem = f"{agent} proposes on {heard[0]}, and what it proposes leads to {heard[0]} again"
+            self._flaws.warn(file, place, problem, "The hop limit ends such a circle; let its condition end it sooner.")
+
+
+def undeclared_executors(tools: CheckTools) -> tuple[str, ...]:
+    """Kinds of executors that need no settings: an intent may name them without any declaration."""
+    return tuple(kind for kind, shape in tools.executors.items() if not any(f.required for f in fields(shape)))
+
+
+def _misdeclared(agent: Agent) -> str | None:
+    """What an agent says of itself that it cannot mean."""
+    for key in ("name", "version"):
+        if not (isinstance(getattr(agent, key, None), str) and getattr(agent, key)):
+            return f"the agent's {key} is no text"
+    if not _is(_NameOnly, agent.name):
+        return f"the agent's name {shown(agent.name)} is no name: lower case, digits and underscores"
+    for key in ("listens_to", "reads", "intents"):
+        value = getattr(agent, key, None)
+        if not (isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)):
+            return f"{agent.name}: {key} is no tuple of texts; a tuple of one ends with a comma"
+    for heard in agent.listens_to:
+        if not _is(_TypeOnly, heard):
+            return f"{agent.name} listens to {shown(heard)}, which is no event type"
+    return None if agent.listens_to and agent.intents else f"{agent.name} listens to nothing, or proposes nothing"
+
+
+def _is(shape: type[Struct], text: str) -> bool:
+    try:
+        msgspec.convert({"text": text}, shape)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+class _NameOnly(Struct):
+    text: Name
+
+
+class _TypeOnly(Struct):
+    text: EventType
+
+
+def _raised_at(exc: BaseException, file: str) -> Node | None:
+    """The last line of the user's own file that the exception came through."""
+    line, trace = 0, exc.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return Node(line, 1, None) if line else None
+
+
+def _line_with(attribute: str, source: str) -> Node | None:
+    for number, line in enumerate(source.split("\n"), start=1):
+        if line.lstrip().startswith((f"{attribute} =", f"{attribute}:")):
+            return Node(number, len(line) - len(line.lstrip()) + 1, None)
+    return None

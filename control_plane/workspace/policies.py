@@ -1,0 +1,110 @@
+"""Rego and policy data of a workspace, with the built-in permits and guardrails beneath them.
+
+A module's name is its path under `policies/` without `.rego`; a workspace's own module stands in for the built-in one
+of the same name. Each top-level key of `policies/data.yaml` becomes `data.<key>`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from control_plane.catalogue import ControlItem
+from control_plane.errors import Flaw
+from control_plane.workspace.declarations import canonical
+from control_plane.workspace.files import YAML, Folder, SourceFile
+from control_plane.workspace.flaws import Flaws
+from control_plane.workspace.tools import CheckTools
+from control_plane.workspace.yaml_tree import read_yaml
+
+FOLDER = "policies"
+SUFFIX = ".rego"
+TEST_SUFFIX = "_test"
+DATA_FILES = ("policies/data.yaml", "policies/data.yml")
+OWN_ROOT = "setpoint"
+"""Where Rego packages of permits and guardrails live; data may not lie over them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policies of a workspace. `tests` are the workspace's own; those of built-ins ran when they were built."""
+
+    modules: dict[str, str]
+    tests: dict[str, str]
+    data: dict[str, str]
+    built_in: frozenset[str]
+
+    @property
+    def items(self) -> tuple[ControlItem, ...]:
+        """What travels: modules and data, without tests."""
+        modules = (ControlItem(kind="policy", name=name, body=text) for name, text in self.modules.items())
+        data = (ControlItem(kind="policy_data", name=name, body=text) for name, text in self.data.items())
+        return (*modules, *data)
+
+
+def built_in_policies() -> dict[str, str]:
+    """The modules that come with Setpoint, by name, without their tests."""
+    return {name: text for name, text in _below(files(FOLDER), "") if not name.endswith(TEST_SUFFIX)}
+
+
+def read_policies(folder: Folder, flaws: Flaws, *, with_built_in: bool) -> Policies:
+    """What lies in `policies/`, with the built-ins beneath it unless they are not wanted."""
+    texts = {
+        source.path.removeprefix(f"{FOLDER}/").removesuffix(SUFFIX): source.text
+        for source in folder.in_folder(FOLDER, SUFFIX)
+    }
+    own = {name: text for name, text in texts.items() if not name.endswith(TEST_SUFFIX)}
+    built_in = {name: text for name, text in built_in_policies().items() if name not in own} if with_built_in else {}
+    return Policies(
+        modules={**built_in, **own},
+        tests={name: text for name, text in texts.items() if name.endswith(TEST_SUFFIX)},
+        data=_data(folder.in_folder(FOLDER, *YAML), flaws),
+        built_in=frozenset(built_in),
+    )
+
+
+def check_policies(policies: Policies, tools: CheckTools, flaws: Flaws) -> None:
+    """Do they compile, and do their tests pass? Tests are only run on policies that compile."""
+    found = list(tools.check_policies(policies.modules))
+    if not found and policies.tests:
+        found = list(tools.test_policies(policies.modules, policies.tests, policies.data))
+    flaws.extend(_in_file(flaw, policies) for flaw in found)
+
+
+def _in_file(flaw: Flaw, policies: Policies) -> Flaw:
+    """The flaw with the module's name turned into its file."""
+    name = flaw.file.removesuffix(SUFFIX)
+    where = f"built-in {FOLDER}" if name in policies.built_in else FOLDER
+    return Flaw(
+        file=f"{where}/{name}{SUFFIX}", line=flaw.line, column=flaw.column, problem=flaw.problem, cure=flaw.cure
+    )
+
+
+def _data(sources: Sequence[SourceFile], flaws: Flaws) -> dict[str, str]:
+    found: dict[str, Any] = {}
+    for source in sources:
+        path, text = source.path, source.text
+        if path not in DATA_FILES:
+            flaws.warn(path, None, "this file is not read", f"Policy data belongs in {DATA_FILES[0]}.")
+            continue
+        for node in read_yaml(path, text, flaws) or ():
+            if not isinstance(node.value, dict):
+                flaws.add(path, node, "policy data is no mapping", "Write `name: value`; Rego reads it as data.name.")
+                continue
+            for name, entry in node.value.items():
+                if not name.isidentifier() or name == OWN_ROOT or name in found:
+                    problem = f"policy data cannot be called {name} here"
+                    flaws.add(path, entry.key, problem, "Choose another name: letters, digits and underscores.")
+                found[name] = entry.value.plain()
+    return {name: canonical(value) for name, value in found.items()}
+
+
+def _below(folder: Traversable, prefix: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir() and not entry.name.startswith(("_", ".")):
+            found += _below(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(SUFFIX):
+            found.append((prefix + entry.name.removesuffix(SUFFIX), entry.read_text(encoding="utf-8")))
+    return found

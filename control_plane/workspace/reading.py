@@ -1,0 +1,125 @@
+"""A user's folder in, a workspace out; or InvalidWorkspace with everything that is wrong in it.
+
+Nothing is started and nothing is written. Python agents are loaded, because only then they say what they read.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from control_plane.catalogue import ControlItem, ControlSet
+from control_plane.errors import Flaw, InvalidWorkspace
+from control_plane.workspace.checking import Checking, undeclared_executors
+from control_plane.workspace.declarations import Declarations, Documents, read_documents
+from control_plane.workspace.event_schemas import read_schemas
+from control_plane.workspace.files import Folder
+from control_plane.workspace.flaws import Flaws
+from control_plane.workspace.policies import check_policies, read_policies
+from control_plane.workspace.settings_file import SettingsFile, settings_in
+from control_plane.workspace.tools import CheckTools
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """A workspace that may start. `settings` is what `setpoint.yaml` says; `control_plane.settings` judges it.
+
+    Executors and triggers are their own keys with `name`, `kind` and `file`; the file is empty for an executor that
+    needs no declaration. `policy_tests` are (module name, Rego).
+    """
+
+    root: Path
+    settings_file: SettingsFile
+    controls: ControlSet
+    executors: tuple[Mapping[str, Any], ...]
+    triggers: tuple[Mapping[str, Any], ...]
+    policy_tests: tuple[tuple[str, str], ...]
+    warnings: tuple[Flaw, ...]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings as they were written."""
+        return self.settings_file.mapping
+
+    def locate(self, key: str) -> tuple[int, int]:
+        """Line and column of a setting's value in `setpoint.yaml`; (0, 0) when it is not there."""
+        return self.settings_file.locate(key)
+
+
+def read_workspace(root: Path, tools: CheckTools, *, builtin_policies: bool | None = None) -> Workspace:
+    """Read and check all of it. Raises InvalidWorkspace with every flaw, by file and line.
+
+    Args:
+        root: the folder that holds `setpoint.yaml`.
+        tools: judges of what only adapters, executors and triggers know.
+        builtin_policies: whether the built-in policies are part of it; by default what `setpoint.yaml` says, else yes.
+    """
+    flaws = Flaws()
+    folder = Folder(root, flaws)
+    settings = settings_in(folder, flaws)
+    folder.check_names()
+    if builtin_policies is None:
+        said = settings.node.get("policies", "builtin")
+        builtin_policies = said is None or said.value is not False
+    documents = read_documents(folder, tools.executors, tools.triggers, flaws)
+    schemas = read_schemas(folder, tools.compiling.schemas, flaws)
+    policies = read_policies(folder, flaws, with_built_in=builtin_policies)
+    agents = _checked(documents, folder, tools, flaws)
+    check_policies(policies, tools, flaws)
+    if len(flaws):
+        raise InvalidWorkspace(tuple(flaws))
+    return Workspace(
+        root=root,
+        settings_file=settings,
+        controls=ControlSet.of([*_items(documents), *agents, *schemas, *policies.items]),
+        executors=(*_definitions(documents.executors), *_implied(documents, tools)),
+        triggers=_definitions(documents.triggers),
+        policy_tests=tuple(sorted(policies.tests.items())),
+        warnings=tuple(flaws.warnings),
+    )
+
+
+def _checked(documents: Documents, folder: Folder, tools: CheckTools, flaws: Flaws) -> list[ControlItem]:
+    """Check documents against one another, and with them the Python agents, which are given back."""
+    checking = Checking(documents, tools, flaws)
+    checking.intents()
+    checking.rows()
+    checking.rules()
+    file_of = {name: found.file for name, found in documents.rules.by_name.items()}
+    items = []
+    for source in folder.in_folder("agents", ".py"):
+        item = ControlItem(kind="agent", name=source.stem, body=source.text)
+        agent = checking.agent(source.path, item)
+        if agent is None:
+            continue
+        if agent.name in file_of:
+            problem = f"an agent {agent.name} is declared in {file_of[agent.name]} already"
+            flaws.add(source.path, None, problem, "Rename one of them.")
+        file_of[agent.name] = source.path
+        items.append(item)
+    return items
+
+
+def _items(documents: Documents) -> Iterable[ControlItem]:
+    for declarations in (documents.intents, documents.rows, documents.rules, documents.executors):
+        yield from (found.item for found in declarations.by_name.values())
+
+
+def _definitions(declarations: Declarations[Struct]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(
+        {
+            **{key: entry.value.plain() for key, entry in found.node.value.items() if key != found.head},
+            "name": found.name,
+            "kind": found.node.text("kind") or found.name,
+            "file": found.file,
+        }
+        for found in declarations.by_name.values()
+    )
+
+
+def _implied(documents: Documents, tools: CheckTools) -> Iterable[Mapping[str, Any]]:
+    """The executors that intents name without a declaration, because they need none."""
+    named = {intent.executor for _, intent in documents.intents.sound()} - set(documents.executors.by_name)
+    return ({"name": kind, "kind": kind, "file": ""} for kind in undeclared_executors(tools) if kind in named)
