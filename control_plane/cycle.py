@@ -15,7 +15,7 @@ from control_plane.causality.lineage import trail_step
 from control_plane.errors import InvalidMessage
 from control_plane.loop.arrival import Arrival
 from control_plane.loop.intake import check_event
-from control_plane.loop.step import Ask, Done, Said, step
+from control_plane.loop.step import AgentFailure, Ask, Done, Said, step
 from control_plane.messages import Command, Effect, Event, Outcome, Question, Ruling
 from control_plane.messages.event import TICK
 from control_plane.messages.outcome import Status
@@ -33,6 +33,7 @@ class Cycle:
         self.controls = controls
         self.rows: dict[str, Row] = {}
         self.refused: list[InvalidMessage] = []
+        self.failures: list[AgentFailure] = []
         self._rule = rule
         self._execute = execute
         self._offset = 0
@@ -68,6 +69,7 @@ class Cycle:
         row = self.rows.get(event.subject, Row(subject=event.subject))
         done = self._answered(step(self.controls, row, Arrival(event, self._offset, now_ms)))
         self.rows[event.subject] = done.row
+        self.failures += done.failures
         return done.said
 
     def _answered(self, result: Done | Ask) -> Done:

@@ -1,0 +1,249 @@
+"""The loop in memory under a virtual clock, so that a test of an own agent is ten lines.
+
+The stages, guards and rules are those of production; policy and executors are functions of the test. Nothing is
+durable, and nothing has an effect on the world. The one module of the SDK that is not for agents to import.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from agents.rules import Rule
+from control_plane.adapters.cel import CelExpressions
+from control_plane.adapters.jsonschema import JsonSchemas
+from control_plane.catalogue import ControlItem, Controls, ControlSet
+from control_plane.catalogue.definitions import RuleDefinition
+from control_plane.causality import Lineage
+from control_plane.cycle import Cycle
+from control_plane.durations import parse_duration_ms
+from control_plane.errors import InvalidWorkspace
+from control_plane.loop.step import Said
+from control_plane.messages import (
+    Command,
+    Context,
+    Decision,
+    Effect,
+    Event,
+    Outcome,
+    Question,
+    Reason,
+    Ruling,
+    Verdict,
+    topics,
+)
+from control_plane.messages.outcome import Status
+from control_plane.messages.wire import decode_event, encode_context, utc
+from control_plane.ports.agent import Agent as AgentPort
+from control_plane.ports.backbone import Output, Record
+from control_plane.sdk.agent import Agent, SlowAgent
+from control_plane.slow_agents import SlowAgents
+from control_plane.workspace.compiling import Tools, compile_controls
+from control_plane.workspace.declarations import canonical
+from control_plane.workspace.flaws import Flaws
+from control_plane.workspace.yaml_tree import read_yaml
+
+START_MS = 1_767_225_600_000
+"""Where virtual time begins: 2026-01-01T00:00:00Z."""
+
+Message = Said | Outcome
+T = TypeVar("T", Context, Decision, Verdict, Command, Outcome, Effect)
+
+
+def allow(question: Question) -> Ruling:
+    """A policy that allows everything."""
+    return Ruling(answer="allow", reasons=(Reason("allowed", "the test allows it", "test"),), revision="test")
+
+
+def deny(question: Question) -> Ruling:
+    """A policy that allows nothing."""
+    return Ruling(answer="deny", reasons=(Reason("denied", "the test denies it", "test"),), revision="test")
+
+
+def succeed(command: Command) -> Status:
+    """An executor that always succeeds."""
+    return "succeeded"
+
+
+class Refused(AssertionError):
+    """An event that the loop would not fold, or an agent that failed on one: in a test both are mistakes."""
+
+
+class Loop:
+    """Events in, messages out. Everything that was said is kept, in order, in `messages`."""
+
+    def __init__(
+        self,
+        *agents: Agent | SlowAgent,
+        declarations: str | Path | Sequence[str | Path] = (),
+        policy: Callable[[Question], Ruling] = allow,
+        executor: Callable[[Command], Status] = succeed,
+        subject_kind: str = "service",
+    ) -> None:
+        """A loop with these agents.
+
+        Args:
+            agents: Python agents under test.
+            declarations: YAML of intents, rows and rules, as text or as files, several documents in one if need be.
+            policy: rules on every decision that no guard stops.
+            executor: carries out every command at once.
+            subject_kind: for intents that agents name and nobody declares: they are declared without limits.
+        """
+        self.messages: list[Message] = []
+        self.now_ms = START_MS
+        self._agents = {agent.name: agent for agent in agents}
+        self._cycle = Cycle(_controls(agents, declarations, subject_kind), policy, executor)
+        self._events = 0
+
+    @property
+    def contexts(self) -> list[Context]:
+        """What slow agents were shown."""
+        return self._said(Context)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What was proposed."""
+        return self._said(Decision)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What became of each decision."""
+        return self._said(Verdict)
+
+    @property
+    def commands(self) -> list[Command]:
+        """What was allowed."""
+        return self._said(Command)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What came of each command."""
+        return self._said(Outcome)
+
+    @property
+    def effects(self) -> list[Effect]:
+        """What was judged of each action when its window closed."""
+        return self._said(Effect)
+
+    def send(
+        self, event_type: str, subject: str, data: Mapping[str, Any] | None = None, *, late: str = "0s"
+    ) -> list[Message]:
+        """Take an event round the loop, now; it happened `late` ago. Gives what was said because of it.
+
+        Raises Refused when the event is refused, or an agent fails on it.
+        """
+        self._events += 1
+        event = Event(
+            lineage=Lineage.root("test", f"event/{self._events}"),
+            type=event_type,
+            subject=subject,
+            occurred_at=utc(self.now_ms - parse_duration_ms(late)),
+            data=dict(data or {}),
+        )
+        return self._feed(event)
+
+    def wait(self, duration: str) -> list[Message]:
+        """Let time pass; whatever is due on the way happens at its time. Gives what was said."""
+        until_ms = self.now_ms + parse_duration_ms(duration)
+        said: list[Message] = []
+        while (due_ms := self._next_due_ms()) is not None and due_ms <= until_ms:
+            self.now_ms = max(self.now_ms, due_ms)
+            said += self._take(list(self._cycle.tick(self.now_ms)))
+        self.now_ms = until_ms
+        return said
+
+    def row(self, subject: str, part: str) -> Mapping[str, Any]:
+        """A part of a subject's row as agents see it now; empty when nothing was folded into it."""
+        row = self._cycle.rows.get(subject)
+        if row is None or part not in row.parts:
+            return {}
+        return self._cycle.controls.projections[part].view(row.parts[part], self.now_ms)
+
+    def _feed(self, event: Event) -> list[Message]:
+        return self._take(list(self._cycle.feed(event, self.now_ms)))
+
+    def _take(self, said: list[Message]) -> list[Message]:
+        """Keep what was said, and let slow agents answer to it."""
+        self._raise_refusals()
+        self.messages += said
+        for context in [message for message in said if isinstance(message, Context)]:
+            said += self._feed(self._answer(context))
+        return said
+
+    def _answer(self, context: Context) -> Event:
+        answers: list[Output] = []
+
+        async def keep(outputs: Sequence[Output]) -> None:
+            answers.extend(outputs)
+
+        def find(name: str) -> SlowAgent | None:
+            agent = self._agents.get(name)
+            return agent if isinstance(agent, SlowAgent) else None
+
+        raw = encode_context(context)
+        record = Record(topic=topics.CONTEXTS, partition=0, offset=0, key=b"", value=raw, recorded_ms=self.now_ms)
+        _wait_for(SlowAgents(find, keep).take(topics.CONTEXTS, 0, [record]))
+        event = decode_event(answers[0].value, self.now_ms)
+        if event.data["problem"]:
+            raise Refused(f"{context.agent}: {event.data['problem']}")
+        return event
+
+    def _raise_refusals(self) -> None:
+        refusals = [*self._cycle.refused, *(failure.reason for failure in self._cycle.failures)]
+        self._cycle.refused.clear()
+        self._cycle.failures.clear()
+        if refusals:
+            raise Refused("; ".join(f"{refusal.code}: {refusal.detail}" for refusal in refusals))
+
+    def _next_due_ms(self) -> int | None:
+        waiting = [row.due_ms() for row in self._cycle.rows.values()]
+        return min((due_ms for due_ms in waiting if due_ms is not None), default=None)
+
+    def _said(self, kind: type[T]) -> list[T]:
+        return [message for message in self.messages if isinstance(message, kind)]
+
+
+def _controls(
+    agents: Sequence[Agent | SlowAgent], declarations: str | Path | Sequence[str | Path], subject_kind: str
+) -> Controls:
+    expressions = CelExpressions()
+    by_name = {agent.name: agent for agent in agents}
+
+    def rule(item: ControlItem) -> AgentPort:
+        return Rule(msgspec.json.decode(item.body, type=RuleDefinition), expressions)
+
+    def python(item: ControlItem) -> Any:
+        return by_name[item.name]
+
+    items = _declared([declarations] if isinstance(declarations, str | Path) else declarations)
+    items += [ControlItem("agent", name, "") for name in by_name]
+    declared = {item.name for item in items if item.kind == "intent"}
+    for intent in sorted({intent for agent in agents for intent in agent.intents} - declared):
+        body = canonical({"intent": intent, "subject_kind": subject_kind, "executor": "test"})
+        items.append(ControlItem("intent", intent, body))
+    tools = Tools(expressions=expressions, schemas=JsonSchemas(), agents={"rule": rule, "agent": python})
+    return compile_controls(ControlSet.of(items), tools)
+
+
+def _declared(declarations: Sequence[str | Path]) -> list[ControlItem]:
+    """Each document as an item. Raises InvalidWorkspace when one is no YAML, or declares something else."""
+    flaws, items = Flaws(), []
+    for number, given in enumerate(declarations):
+        file, text = (str(given), given.read_text()) if isinstance(given, Path) else (f"declaration {number}", given)
+        for document in read_yaml(file, text, flaws) or ():
+            heads = [(head, document.text(head)) for head in ("intent", "row", "rule") if document.text(head)]
+            if not heads:
+                flaws.add(file, document, "it declares no intent, row or rule", "Begin it with `intent: NAME`.")
+            items += [ControlItem(head, name or "", canonical(document.plain())) for head, name in heads[:1]]
+    if len(flaws):
+        raise InvalidWorkspace(tuple(flaws))
+    return items
+
+
+def _wait_for(answering: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, inside a running event loop or not."""
+    with ThreadPoolExecutor(max_workers=1) as apart:
+        apart.submit(asyncio.run, answering).result()

@@ -1,0 +1,153 @@
+"""The loop that authors test their agents on: it shows what happened and hides no mistake."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from control_plane.errors import InvalidWorkspace
+from control_plane.sdk import Agent, Context, Decision, Expectation, SlowAgent
+from control_plane.sdk.testing import Loop, Refused, deny
+
+WEB = "service/web-1"
+HEALTH = """
+row: health
+on: [service.measured]
+fields:
+  rss: {last: data.rss}
+"""
+GUARD = """
+rule: memory_guard
+version: 1.0.0
+on: service.measured
+when: data.rss > 400.0
+propose: {intent: restart_service, because: "rss {data.rss}"}
+expects: {where: "rows.health.rss < 200.0", within: 10s}
+---
+intent: restart_service
+subject_kind: service
+executor: dry_run
+limits: {cooldown: 30s}
+"""
+
+
+class Restless(Agent):
+    name = "restless"
+    version = "1.0.0"
+    listens_to = ("service.measured",)
+    intents = ("restart_service",)
+
+    def decide(self, context: Context) -> Sequence[Decision]:
+        if context.event.data.get("broken"):
+            raise RuntimeError("out of order")
+        return [context.propose("restart_service", because="always")]
+
+
+class Thinker(SlowAgent):
+    name = "thinker"
+    version = "1.0.0"
+    listens_to = ("service.measured",)
+    intents = ("restart_service",)
+
+    async def decide(self, context: Context) -> Sequence[Decision]:
+        if context.event.data.get("broken"):
+            raise RuntimeError("out of thoughts")
+        expects = Expectation(where="rows.health.rss < 200.0", within_ms=1000)
+        return [context.propose("restart_service", because="on reflection", expects=expects)]
+
+
+def test_a_rule_goes_the_whole_way_to_its_effect() -> None:
+    loop = Loop(declarations=[HEALTH, GUARD])
+
+    loop.send("service.measured", WEB, {"rss": 500.0})
+    loop.wait("5s")
+    loop.send("service.measured", WEB, {"rss": 100.0})
+    said = loop.wait("5s")
+
+    assert [type(message).__name__ for message in loop.messages] == [
+        "Decision",
+        "Verdict",
+        "Command",
+        "Outcome",
+        "Effect",
+    ]
+    assert loop.effects[0].effect == "effective"
+    assert said == loop.effects
+
+
+def test_time_passes_only_when_the_test_lets_it() -> None:
+    loop = Loop(declarations=[HEALTH, GUARD])
+    loop.send("service.measured", WEB, {"rss": 500.0})
+
+    assert loop.wait("9999ms") == []
+    assert [effect.effect for effect in loop.wait("1ms")] == ["unknown"]
+
+
+def test_the_row_is_shown_as_agents_see_it() -> None:
+    loop = Loop(declarations=[HEALTH, GUARD])
+    assert loop.row(WEB, "health") == {}
+
+    loop.send("service.measured", WEB, {"rss": 7.0})
+
+    assert loop.row(WEB, "health") == {"rss": 7.0}
+
+
+def test_declarations_may_be_files(tmp_path: Path) -> None:
+    file = tmp_path / "health.yaml"
+    file.write_text(HEALTH)
+
+    loop = Loop(declarations=file)
+    loop.send("service.measured", WEB, {"rss": 7.0})
+
+    assert loop.row(WEB, "health") == {"rss": 7.0}
+
+
+def test_a_guard_refuses_here_as_it_does_in_production() -> None:
+    loop = Loop(Restless(), declarations=GUARD)
+
+    loop.send("service.measured", WEB)
+    loop.send("service.measured", WEB)
+
+    assert [(verdict.answer, verdict.stage) for verdict in loop.verdicts] == [("allow", "policy"), ("deny", "limits")]
+
+
+def test_policy_and_executor_are_the_tests_own() -> None:
+    denied = Loop(Restless(), policy=deny)
+    failing = Loop(Restless(), executor=lambda command: "failed")
+
+    denied.send("service.measured", WEB)
+    failing.send("service.measured", WEB)
+
+    assert denied.commands == []
+    assert [outcome.status for outcome in failing.outcomes] == ["failed"]
+
+
+async def test_a_slow_agent_is_asked_and_its_answer_judged_inside_a_running_loop_too() -> None:
+    loop = Loop(Thinker(), declarations=HEALTH)
+
+    loop.send("service.measured", WEB, {"rss": 500.0})
+
+    assert len(loop.contexts) == 1
+    assert [decision.because for decision in loop.decisions] == ["on reflection"]
+    assert len(loop.commands) == 1
+
+
+def test_an_agent_that_fails_fails_the_test() -> None:
+    with pytest.raises(Refused, match="RuntimeError: out of order"):
+        Loop(Restless()).send("service.measured", WEB, {"broken": True})
+    with pytest.raises(Refused, match="RuntimeError: out of thoughts"):
+        Loop(Thinker()).send("service.measured", WEB, {"broken": True})
+
+
+def test_an_event_that_would_be_a_dead_letter_fails_the_test() -> None:
+    loop = Loop(Restless())
+
+    with pytest.raises(Refused, match="type_unknown"):
+        loop.send("service.unheard_of", WEB)
+    with pytest.raises(Refused, match="subject_malformed"):
+        loop.send("service.measured", "web")
+
+
+def test_a_declaration_of_something_else_is_named_with_its_place() -> None:
+    with pytest.raises(InvalidWorkspace, match="it declares no intent, row or rule"):
+        Loop(declarations="executor: dry_run\nkind: dry_run\n")
