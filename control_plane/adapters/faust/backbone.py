@@ -14,7 +14,7 @@ from control_plane.adapters.faust.data_dir import DataDir
 from control_plane.adapters.faust.embedded_side import EmbeddedSide
 from control_plane.adapters.faust.kafka_side import KafkaSide
 from control_plane.adapters.faust.library_logs import tame
-from control_plane.adapters.faust.parts import GroupPart, OwnerPart
+from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, add_rows_table
 from control_plane.adapters.faust.topics import Names
 from control_plane.errors import BackboneUnavailable, InvalidSettings
@@ -62,7 +62,7 @@ class FaustBackbone:
         prefix = topic_prefix if url.startswith("kafka:") else ""
         self._names = Names(prefix=prefix, app_id=app_id, partitions=partitions)
         self._data_dir = DataDir(Path(data_dir))
-        self._side = _side(url, self._names, self._data_dir, durability)
+        self._side = _side(url, self._names, self._data_dir, durability, self._fail)
         self._owner: Owner | None = None
         self._readers: dict[str, tuple[tuple[str, ...], GroupReader]] = {}
         self._owner_part: OwnerPart | None = None
@@ -181,10 +181,12 @@ class FaustBackbone:
         await asyncio.gather(*(app.part.end() for app in self._apps))
 
 
-def _side(url: str, names: Names, data_dir: DataDir, durability: str) -> LogSide:
+def _side(url: str, names: Names, data_dir: DataDir, durability: str, failed: Failed) -> LogSide:
     sides: dict[str, Callable[[], LogSide]] = {
         "kafka": lambda: KafkaSide(url, names=names, data_dir=data_dir.tables, member=data_dir.member),
-        "embedded": lambda: EmbeddedSide(url, names=names, data_dir=data_dir.tables, durability=durability),
+        "embedded": lambda: EmbeddedSide(
+            url, names=names, data_dir=data_dir.tables, durability=durability, failed=failed
+        ),
     }
     scheme = url.partition("://")[0]
     if scheme not in sides:

@@ -1,6 +1,7 @@
 """What is the embedded log's own in the backbone: opening, topics, transport, upkeep, and how commits are written."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,11 @@ from control_plane.adapters.embedded_log import EmbeddedLog
 from control_plane.adapters.faust import log_registry
 from control_plane.adapters.faust.embedded_transport import EmbeddedTransport
 from control_plane.adapters.faust.embedded_writer import EmbeddedLine, EmbeddedOffsets, EmbeddedWriter
-from control_plane.adapters.faust.parts import GroupPart, OwnerPart
+from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, new_app
 from control_plane.adapters.faust.row_store import PartitionRows
 from control_plane.adapters.faust.topics import Names, other_partition_count
-from control_plane.errors import InvalidSettings
+from control_plane.errors import InvalidSettings, SetpointError, StorageFull
 from control_plane.messages.topics import EVENTS
 from control_plane.ports.backbone import Commit, Output, Position
 
@@ -25,6 +26,9 @@ MEMBER = "only"
 UPKEEP_EVERY_S = 10.0
 UPKEEP_PAUSE_S = 0.02
 """Between two rounds of upkeep that follow one another, so that records pass between them."""
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,11 +52,13 @@ class EmbeddedAddress:
 class EmbeddedSide:
     """Opened with the backbone, closed with it."""
 
-    def __init__(self, url: str, *, names: Names, data_dir: Path, durability: str) -> None:
+    def __init__(self, url: str, *, names: Names, data_dir: Path, durability: str, failed: Failed) -> None:
         self._address = EmbeddedAddress.parse(url)
         self._names = names
         self._data_dir = data_dir
         self._durability = durability
+        self._failed = failed
+        self._groups: list[str] = []
         self._log: EmbeddedLog | None = None
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -60,7 +66,7 @@ class EmbeddedSide:
         self._log = log_registry.acquire(self._address.path, self._durability)
         self._create_missing(self._log)
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        self._upkeep = asyncio.create_task(_keep_up(self._log))
+        self._upkeep = asyncio.create_task(self._keep_up(self._log))
 
     async def close(self) -> None:
         upkeep, self._upkeep = self._upkeep, None
@@ -68,12 +74,18 @@ class EmbeddedSide:
             upkeep.cancel()
             await asyncio.wait([upkeep])
         log, self._log = self._log, None
+        groups, self._groups = self._groups, []
         if log is not None:
+            for group in groups:
+                log_registry.leave(log, group)
             log_registry.release(log)
 
     def app(self, group: str) -> GroupApp:
+        name = self._names.group(group)
+        log_registry.join(self._ready(), name)
+        self._groups.append(name)
         url = f"embedded://{self._address.path.resolve()}"
-        app = new_app(self._names.group(group), broker=url, names=self._names, data_dir=self._data_dir, member=MEMBER)
+        app = new_app(name, broker=url, names=self._names, data_dir=self._data_dir, member=MEMBER)
         app.transport = app.producer_transport = EmbeddedTransport([URL(url)], app, log=self._ready())
         return app
 
@@ -88,6 +100,21 @@ class EmbeddedSide:
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
         return await EmbeddedWriter(self._ready(), self._names).append(outputs)
+
+    async def _keep_up(self, log: EmbeddedLog) -> None:
+        """Retention and compaction, a bounded round at a time."""
+        while True:
+            await asyncio.sleep(UPKEEP_EVERY_S)
+            try:
+                more = True
+                while more:
+                    more = log.maintain().more
+                    await asyncio.sleep(UPKEEP_PAUSE_S)
+            except StorageFull as error:
+                _log.warning("no room for upkeep of the log: tried again later", extra={"why": str(error)})
+            except SetpointError as error:
+                self._failed(error)
+                return
 
     def _ready(self) -> EmbeddedLog:
         assert self._log is not None, "the backbone is started before anything is written"
@@ -114,13 +141,3 @@ class EmbeddedLines:
         return EmbeddedLine(
             TP(EVENTS, partition), rows, committed, writer=self._writer, group=self._group, atomic=self._atomic
         )
-
-
-async def _keep_up(log: EmbeddedLog) -> None:
-    """Retention and compaction, a bounded round at a time."""
-    while True:
-        await asyncio.sleep(UPKEEP_EVERY_S)
-        more = True
-        while more:
-            more = log.maintain().more
-            await asyncio.sleep(UPKEEP_PAUSE_S)

@@ -92,6 +92,8 @@ class EmbeddedConsumer(HotPath, Consumer):
             self._appended.clear()
             await self._appended.wait()
             found = self._fetched(tps)
+        if self.app.part.acts_outside:
+            await self._log.durable()
         return found
 
     def _fetched(self, tps: set[TP]) -> dict[TP, list[Record]]:

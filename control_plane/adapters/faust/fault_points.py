@@ -9,7 +9,7 @@ import signal
 
 VARIABLE = "SETPOINT_FAULT"
 
-POINTS = (
+WRITE_POINTS = (
     "take.after",
     "rows.before",
     "rows.after",
@@ -18,6 +18,15 @@ POINTS = (
     "offset.after",
 )
 """In the order of Kafka's write. An atomic write passes from `rows.before` straight to the others."""
+DISPATCH_POINTS = (
+    "ledger.taken",
+    "command.begun",
+    "command.acted",
+    "outcome.written",
+    "outcome.published",
+)
+"""In the order of dispatch."""
+POINTS = WRITE_POINTS + DISPATCH_POINTS
 
 
 def _armed() -> tuple[str, int]:

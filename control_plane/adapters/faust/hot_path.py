@@ -8,8 +8,10 @@ renames what is overridden or relied on here.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
+from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from control_plane.adapters.faust.lane import Lane, Standing
@@ -89,7 +91,8 @@ class HotPath:
         self.add_future(self._seek_back(tp, offset))  # type: ignore[attr-defined]
 
     async def _seek_back(self, tp: TP, offset: int) -> None:
-        await self.seek_all({tp: offset})
+        with suppress(IllegalStateError):  # Revoked meanwhile: nobody waits for it.
+            await self.seek_all({tp: offset})
         if tp in self.app.part.lanes:
             self.open(tp)
 

@@ -7,6 +7,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from control_plane.adapters.faust.pinned import REQUEST_BYTES_MAX
 from control_plane.adapters.faust.topics import TopicPlan, other_partition_count
 from control_plane.errors import BackboneUnavailable, InvalidSettings
 
@@ -86,6 +87,7 @@ def _configs(topic: TopicPlan) -> dict[str, str]:
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": KEPT_FOR_EVER,
         "retention.bytes": KEPT_FOR_EVER,
+        "max.message.bytes": str(REQUEST_BYTES_MAX),
     }
     return configs | {"cleanup.policy": "compact" if topic.compacted else "delete"}
 

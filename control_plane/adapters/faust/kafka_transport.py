@@ -8,7 +8,7 @@ aiokafka runs in a thread of its own, as Faust has it; whatever touches its cons
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aiokafka.errors import CommitFailedError, IllegalStateError
@@ -46,12 +46,22 @@ class HotThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = BROKER_WAIT_MS
         return consumer
 
+    async def on_thread_stop(self) -> None:
+        """Leaves the group: a static member's partitions would else be silent until its session runs out (6 to 11 s).
+
+        A killed worker does not come here, and is known again by its name when it comes back.
+        """
+        if self._consumer is not None and self._consumer._coordinator is not None:
+            self._consumer._coordinator._group_instance_id = None
+        await super().on_thread_stop()
+
     async def _wakeup_timer_in_thread(self) -> None:
         """Does nothing: mode leaves a coroutine in the other loop here that is never awaited when that loop ends."""
 
-    async def in_thread(self, call: Callable[..., Awaitable[_T]], *args: Any) -> _T:
-        result: _T = await self.call_thread(call, *args)
-        return result
+    async def in_thread(self, call: Callable[..., Coroutine[Any, Any, _T]], *args: Any) -> _T:
+        """Run a call there. Faust's own way has two places for calls, and a fetch that waits holds one of them; and a
+        call that is given up here goes on there, and takes records that a newer one then waits for."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(*args), self.thread_loop))
 
     async def fetch(self, tps: set[TP], records_max: int | None) -> dict[TP, list[Record]]:
         """At most so many records of each partition; waits a while when there are none."""

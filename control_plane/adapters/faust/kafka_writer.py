@@ -11,12 +11,13 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from control_plane.adapters.embedded_log.model import RECORD_BYTES_MAX
 from control_plane.adapters.faust.fault_points import fault_point
 from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer
 from control_plane.adapters.faust.owner_lane import Superseded
 from control_plane.adapters.faust.row_store import PartitionRows
 from control_plane.adapters.faust.topics import Names
-from control_plane.errors import BackboneUnavailable, ContinuityBroken
+from control_plane.errors import BackboneUnavailable, ContinuityBroken, InvalidMessage
 from control_plane.ports.backbone import Commit, Output, Position
 
 APPEND_TIMEOUT_S = 15.0
@@ -54,9 +55,9 @@ class KafkaOffsets:
             promise, self._promise = self._promise, None
             try:
                 await self._consumer().commit_marks(waiting)
-            except (Superseded, KafkaError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait for the commit
                 promise.set_exception(error)
-                # Whoever still waits has heard it; nobody waiting is no reason for a warning.
+                # Nobody waiting any more is no reason for a warning.
                 promise.exception()
             else:
                 promise.set_result(None)
@@ -222,6 +223,13 @@ class KafkaWriter:
 
     def _ready(self, output: Output) -> tuple[str, int, bytes, bytes | None]:
         topic, partition = self._names.place(output)
+        if len(output.key) + len(output.value) > RECORD_BYTES_MAX:
+            raise InvalidMessage(
+                "record_too_large",
+                f"A record for topic {output.topic} has {len(output.value)} bytes, more than {RECORD_BYTES_MAX}. "
+                "Nothing was appended.",
+                cure="Keep large payloads elsewhere and send a reference.",
+            )
         removes = not output.value and not self._names.dense(output.topic)
         return topic, partition, output.key, None if removes else output.value
 

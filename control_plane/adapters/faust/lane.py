@@ -19,7 +19,7 @@ BUFFER_RECORDS_MAX = 2 * BATCH_RECORDS_MAX
 """A lane asks for more while it holds less than one batch, so it never holds more than two."""
 GAPS_MAX = 3
 """How often a lane seeks back to the same offset before it says that the log no longer holds it."""
-LAST_TAKE_S = 3.0
+LAST_TAKE_S = 2.0
 """How long a revoked partition waits for the batch in its taker's hands; a group's rebalance waits for it."""
 
 _log = logging.getLogger(__name__)

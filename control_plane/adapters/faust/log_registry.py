@@ -3,7 +3,7 @@
 The log's file lock keeps other processes out; within the process this registry keeps a second opening from failing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -13,9 +13,11 @@ from control_plane.errors import InvalidSettings
 
 @dataclass(slots=True)
 class _Shared:
+    path: Path
     log: EmbeddedLog
     durability: str
     users: int = 0
+    groups: set[str] = field(default_factory=set)
 
 
 _open: dict[Path, _Shared] = {}
@@ -29,7 +31,7 @@ def acquire(path: Path, durability: str) -> EmbeddedLog:
     shared = _open.get(path)
     if shared is None:
         log = EmbeddedLog.open(path, durability=cast(Durability, durability))
-        shared = _open[path] = _Shared(log, durability)
+        shared = _open[path] = _Shared(path, log, durability)
     elif shared.durability != durability:
         raise InvalidSettings(
             f"{path} is open with durability {shared.durability!r}. It was not opened with {durability!r} as well. "
@@ -39,12 +41,28 @@ def acquire(path: Path, durability: str) -> EmbeddedLog:
     return shared.log
 
 
+def join(log: EmbeddedLog, group: str) -> None:
+    """Say that a group has its one member. Raises InvalidSettings when it has one already."""
+    groups = _shared(log).groups
+    if group in groups:
+        raise InvalidSettings(
+            f"group {group!r} was joined on this log in this process already. Nothing was started. Join it once."
+        )
+    groups.add(group)
+
+
+def leave(log: EmbeddedLog, group: str) -> None:
+    _shared(log).groups.discard(group)
+
+
 def release(log: EmbeddedLog) -> None:
     """Closes the log when nobody else in the process uses it."""
-    for path, shared in _open.items():
-        if shared.log is log:
-            shared.users -= 1
-            if shared.users == 0:
-                del _open[path]
-                log.close()
-            return
+    shared = _shared(log)
+    shared.users -= 1
+    if shared.users == 0:
+        del _open[shared.path]
+        log.close()
+
+
+def _shared(log: EmbeddedLog) -> _Shared:
+    return next(shared for shared in _open.values() if shared.log is log)

@@ -13,8 +13,12 @@ from control_plane.adapters.faust.fault_points import fault_point
 from control_plane.adapters.faust.lane import Gate, Lane, Standing, gone
 from control_plane.ports.backbone import BATCHES_IN_FLIGHT_MAX, Commit, Owner, Record, RowReader, Start
 
-LAST_COMMITS_S = 3.0
+LAST_COMMITS_S = 2.0
 """How long a revoked partition waits for commits on their way; a group's rebalance waits for it."""
+
+
+MARK_BYTES_MAX = 3_000
+"""Kafka keeps it as offset metadata, of which it takes 4096 characters."""
 
 
 class Superseded(Exception):
@@ -63,6 +67,7 @@ class OwnerLane(Lane):
 
     def submit(self, commit: Commit) -> "asyncio.Future[None]":
         """Write a commit behind those already on their way."""
+        assert len(commit.mark) <= MARK_BYTES_MAX, "a mark fits into what Kafka keeps beside an offset"
         written = self._line.submit(commit)
         written.add_done_callback(self._written)
         return written

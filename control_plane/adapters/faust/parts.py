@@ -38,6 +38,9 @@ class WriteLines(Protocol):
 class OwnerPart:
     """The loop group: partitions of `events.v1` with their rows."""
 
+    acts_outside = False
+    """What it writes stands behind what it read in the same log: one is not lost without the other."""
+
     def __init__(self, owner: Owner, *, names: Names, failed: Failed) -> None:
         self.lanes: dict[TP, OwnerLane] = {}
         self.above = names.above
@@ -81,6 +84,9 @@ class OwnerPart:
 
 class GroupPart:
     """Another group: a reader and its offsets."""
+
+    acts_outside = True
+    """Its reader may act on the world, so it must not be shown what a power cut could still take back."""
 
     def __init__(self, reader: GroupReader, *, names: Names, failed: Failed) -> None:
         self.lanes: dict[TP, GroupLane] = {}

@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 
+from control_plane.adapters.embedded_log.model import RECORD_BYTES_MAX
 from control_plane.adapters.faust.library_logs import SERVICES
 from control_plane.adapters.faust.row_store import RowsTable
 from control_plane.adapters.faust.topics import Names
@@ -21,8 +22,9 @@ REBALANCE_TIMEOUT_S = 5.0
 HEARTBEAT_S = 1.0
 REQUEST_TIMEOUT_S = 20.0
 NEVER_S = 10 * 365 * 24 * 3600.0
-BATCH_BYTES_MAX = 512 * 1024
-REQUEST_BYTES_MAX = 1_000_000
+BATCH_BYTES_MAX = 128 * 1024
+REQUEST_BYTES_MAX = RECORD_BYTES_MAX + 64 * 1024
+"""So that Kafka takes what the embedded log takes."""
 
 TABLE = "rows"
 

@@ -6,6 +6,7 @@ Faust's own offset key, so that the store is never ahead of the changelog and ne
 
 # mypy: disallow-subclassing-any=False
 
+import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,11 +17,16 @@ from faust.stores import rocksdb
 from rocksdict import Rdict, WriteBatch
 
 from control_plane.adapters.faust.library_logs import SERVICES
-from control_plane.errors import DataInUse, StorageFull
+from control_plane.errors import DataDamaged, DataInUse, StorageFull
 
 OFFSET_KEY: bytes = rocksdb.Store.offset_key
 GENERATION_KEY = b"__setpoint\0generation__"
+FULL = ("No space left on device", "File too large", "Disk quota exceeded", "NoSpace", "Space limit")
+"""What RocksDB's texts say when a disk or a quota is full."""
 OWN_KEYS = frozenset((OFFSET_KEY, GENERATION_KEY))
+
+
+_log = logging.getLogger(__name__)
 
 
 class PartitionRows:
@@ -30,7 +36,11 @@ class PartitionRows:
         self._db = db
 
     def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._db.get(key)
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            # rocksdict raises bare Exceptions, only the text tells them apart.
+            raise _storage_error(error, self._db.path()) from error
         return value
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
@@ -85,12 +95,17 @@ class RowsStore(rocksdb.Store):
         return self.rows(partition)
 
     def _open_for_partition(self, partition: int) -> Rdict:
+        """Says what is wrong, and rebuilds what is broken, for the changelog has it all. Faust does neither."""
         path = self.partition_path(partition)
         try:
             return super()._open_for_partition(partition)
         except Exception as error:
             # rocksdict raises bare Exceptions, only the text tells them apart.
-            raise _storage_error(error, path) from error
+            if "Corruption" not in str(error):
+                raise _storage_error(error, path) from error
+            _log.warning("a local table is damaged: rebuilt from the changelog", extra={"path": str(path)})
+            shutil.rmtree(path)
+            return super()._open_for_partition(partition)
 
     async def _try_open_db_for_partition(self, partition: int, *args: Any, **kwargs: Any) -> Rdict:
         """Opens once: Faust tries for 30 s, with the group's rebalance waiting for it."""
@@ -110,8 +125,12 @@ class RowsStore(rocksdb.Store):
 
     def _close(self, partition: int) -> None:
         db = self._dbs.pop(partition, None)
-        if db is not None:
+        if db is None:
+            return
+        try:
             db.close()
+        except Exception as error:  # noqa: BLE001 - rocksdict has no other; it is closed, and the changelog has it all
+            _log.warning("a local table was not closed whole", extra={"partition": partition, "why": str(error)})
 
 
 class RowsTable(faust.Table):
@@ -137,10 +156,15 @@ class RowsTable(faust.Table):
 
 def _storage_error(error: Exception, path: str | Path) -> Exception:
     text = str(error)
-    if "No space left" in text:
+    if any(sign in text for sign in FULL):
         return StorageFull(
-            f"the disk under {path} is full. The rows of the last commit are in the log and not in the local table. "
-            "Free space and start again."
+            f"the disk under {path} takes no more: {text}. The rows of the last commit are in the log and not in the "
+            "local table. Free space and start again."
+        )
+    if "Corruption" in text:
+        return DataDamaged(
+            f"the local table {path} is damaged: {text}. Nothing was read. Stop, delete that folder and "
+            "start again: its rows come back from the log."
         )
     if "lock" in text.lower():
         return DataInUse(

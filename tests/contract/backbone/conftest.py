@@ -22,6 +22,14 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await world.clean()
 
 
+@pytest.fixture
+async def kafka_world(kafka_address: str, tmp_path: Path) -> AsyncIterator[World]:
+    """An empty log on Kafka only, for what has no meaning within one process."""
+    world = World(kind="kafka", url=f"kafka://{kafka_address}", path=tmp_path)
+    yield world
+    await world.clean()
+
+
 def _url(request: pytest.FixtureRequest, path: Path) -> str:
     if request.param == "kafka":
         return f"kafka://{request.getfixturevalue('kafka_address')}"

@@ -32,7 +32,9 @@ class ShownOwner(CountingOwner):
 
 
 @asynccontextmanager
-async def worker(world: World, *, fault: str = "", rounds: int = 0) -> AsyncIterator[asyncio.subprocess.Process]:
+async def worker(
+    world: World, *, fault: str = "", rounds: int = 0, file_bytes_max: int = 0
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A worker process on the world's log; killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -43,6 +45,7 @@ async def worker(world: World, *, fault: str = "", rounds: int = 0) -> AsyncIter
         str(world.path),
         world.prefix,
         str(rounds),
+        str(file_bytes_max),
         cwd=REPOSITORY,
         env=os.environ | {VARIABLE: fault},
         stdout=asyncio.subprocess.PIPE,
@@ -84,7 +87,7 @@ async def judge(world: World, owner: ShownOwner) -> None:
     inputs = by_partition(await world.read(EVENTS))
     outputs = by_partition(await world.read(DECISIONS))
     for partition, records in inputs.items():
-        _every_input_has_its_output(records, outputs.get(partition, []))
+        every_input_has_its_output(records, outputs.get(partition, []))
         _rows_are_a_commits(owner.shown[partition], records, owner.starts[partition])
 
 
@@ -95,7 +98,7 @@ def by_partition(records: list[Record]) -> dict[int, list[Record]]:
     return found
 
 
-def _every_input_has_its_output(inputs: list[Record], outputs: list[Record]) -> None:
+def every_input_has_its_output(inputs: list[Record], outputs: list[Record]) -> None:
     counted: dict[bytes, int] = defaultdict(int)
     copies: dict[int, set[bytes]] = defaultdict(set)
     for output in outputs:

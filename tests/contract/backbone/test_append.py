@@ -3,10 +3,11 @@
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from control_plane.errors import InvalidSettings
+from control_plane.adapters.embedded_log.model import RECORD_BYTES_MAX
+from control_plane.errors import InvalidMessage, InvalidSettings
 from control_plane.messages.topics import EVENTS, POLICIES
 from control_plane.ports.backbone import Output
-from tests.contract.backbone.owners import CountingOwner
+from tests.contract.backbone.owners import CountingOwner, KeepingReader
 from tests.contract.backbone.world import PARTITIONS, World, events
 
 
@@ -66,3 +67,21 @@ async def test_the_owner_may_append_while_it_takes(world: World) -> None:
         await owner.until(lambda: len(owner.taken) == 2)
 
     assert [record.value for record in owner.taken] == [b"event 0", b"tick"]
+
+
+async def test_a_large_record_passes_and_one_that_is_too_large_is_refused(world: World) -> None:
+    large = b"x" * 3_000_000
+    reader = KeepingReader()
+    async with world.running(groups={"recorder": ((EVENTS,), reader)}) as backbone:
+        await backbone.append([Output(EVENTS, b"k", large)])
+        with pytest.raises(InvalidMessage, match="Nothing was appended"):
+            await backbone.append([Output(EVENTS, b"k", b"x" * (RECORD_BYTES_MAX + 1))])
+        await reader.until(lambda: bool(reader.taken))
+
+    assert [record.value for record in reader.taken] == [large]
+
+
+async def test_a_partition_that_is_not_there_is_refused(world: World) -> None:
+    async with world.running() as backbone:
+        with pytest.raises(InvalidSettings, match=f"no partition {PARTITIONS}"):
+            await backbone.append([Output(EVENTS, b"k", b"v", PARTITIONS)])

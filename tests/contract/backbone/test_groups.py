@@ -102,3 +102,21 @@ async def test_a_topic_or_a_group_that_cannot_be_joined_is_refused(world: World)
         backbone.join("recorder", ("nonsense.v1",), KeepingReader())
     with pytest.raises(InvalidSettings, match="already joined"):
         backbone.join("loop", (EVENTS,), KeepingReader())
+
+
+async def test_a_group_is_joined_once_in_a_process(world: World) -> None:
+    if world.is_kafka:
+        return  # Kafka shares a group's partitions out among whoever joins.
+    async with world.running(groups={"recorder": ((EVENTS,), KeepingReader())}):
+        second = world.backbone("two")
+        second.join("recorder", (EVENTS,), KeepingReader())
+        with pytest.raises(InvalidSettings, match="joined on this log"):
+            await second.start()
+
+
+async def test_backbones_of_one_process_share_a_log(world: World) -> None:
+    """Roles may run side by side in one process, each with a backbone."""
+    reader = KeepingReader()
+    async with world.running(groups={"recorder": ((EVENTS,), reader)}), world.running(worker="two") as other:
+        await other.append(events(3))
+        await reader.until(lambda: len(reader.taken) == 3)

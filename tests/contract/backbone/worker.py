@@ -1,28 +1,41 @@
-"""A worker process that tests may kill: `python -m tests.contract.backbone.worker KIND URL PATH PREFIX ROUNDS`.
+"""A worker process that tests may kill:
+`python -m tests.contract.backbone.worker KIND URL PATH PREFIX ROUNDS FILE_BYTES_MAX`.
 
-It owns the loop group and counts, appends so many rounds of events and says each, and runs until it is killed.
+It owns the loop group and counts, appends so many rounds of events and says each, and runs until it is killed. With
+FILE_BYTES_MAX no file may grow beyond it, as on a full disk; it then ends with STORAGE_FULL.
 """
 
 import asyncio
+import resource
 import sys
 from pathlib import Path
 
+from control_plane.errors import StorageFull
 from tests.contract.backbone.owners import CountingOwner
 from tests.contract.backbone.world import PARTITIONS, World, events
 
 ROUND_EVENTS = 100
+STORAGE_FULL = 28
 
 
-async def main(kind: str, url: str, path: str, prefix: str, rounds: str) -> None:
+async def main(kind: str, url: str, path: str, prefix: str, rounds: str, file_bytes_max: str) -> None:
     owner = CountingOwner()
     async with World(kind=kind, url=url, path=Path(path), prefix=prefix).running(owner) as backbone:
         await owner.until(lambda: len(owner.readers) == PARTITIONS)
+        if int(file_bytes_max):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes_max), int(file_bytes_max)))
+        watch = asyncio.create_task(backbone.watch())
         for round_ in range(int(rounds)):
+            if watch.done():
+                break
             await backbone.append(events(ROUND_EVENTS, first=round_ * ROUND_EVENTS))
             sys.stdout.write(f"{round_}\n")
             sys.stdout.flush()
-        await backbone.watch()
+        await watch
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except StorageFull:
+        sys.exit(STORAGE_FULL)

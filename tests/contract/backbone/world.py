@@ -1,6 +1,7 @@
 """A log for one test: where it is, backbones on it, and a look at it from outside."""
 
 import asyncio
+import shutil
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,7 +58,7 @@ class World:
                 watch.result()
         finally:
             watch.cancel()
-            await asyncio.wait([watch])
+            await asyncio.gather(watch, return_exceptions=True)
             await backbone.stop()
 
     async def read(self, topic: str) -> list[Record]:
@@ -72,6 +73,21 @@ class World:
         finally:
             reader.close()
 
+    async def rebalance(self, backbone: FaustBackbone) -> None:
+        """Have the loop group's partitions revoked and assigned again."""
+        consumer = backbone._apps[0].consumer
+        if self.is_kafka:
+            consumer._thread.thread_loop.call_soon_threadsafe(consumer._thread._consumer._coordinator.request_rejoin)
+        else:
+            await consumer.rebalance()
+
+    async def wipe(self) -> None:
+        """Lose the log. Nobody may have it open."""
+        if self.is_kafka:
+            await self.clean()
+        else:
+            shutil.rmtree(self.path / "log")
+
     async def clean(self) -> None:
         """Leave a shared Kafka as it was."""
         if not self.is_kafka:
@@ -79,9 +95,9 @@ class World:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.url.removeprefix("kafka://"))
         await admin.start()
         try:
-            mine = [topic for topic in await admin.list_topics() if topic.startswith(self.prefix)]
-            if mine:
-                await admin.delete_topics(mine)
+            async with asyncio.timeout(20):
+                while mine := [topic for topic in await admin.list_topics() if topic.startswith(self.prefix)]:
+                    await admin.delete_topics(mine)
         finally:
             await admin.close()
 
