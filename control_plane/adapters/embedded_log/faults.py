@@ -13,7 +13,7 @@ from control_plane.errors import (
 )
 
 _FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded", "NoSpace", "Space limit")
-_DAMAGED: Final = ("Corruption", "checksum mismatch", "does not exist (create_if_missing is false)")
+_DAMAGED: Final = ("Corruption", "checksum mismatch", "create_if_missing is false", "No such file or directory")
 _FORBIDDEN: Final = ("Permission denied", "Read-only file system", "Operation not permitted")
 
 

@@ -70,7 +70,7 @@ def _create(directory: Directory, free_bytes_min: int) -> Opened:
     undone = "The log was not created."
     store = Store.open(directory.store, directory.high_water, free_bytes_min=free_bytes_min, create=True)
     try:
-        if store.first(b"a", b"z") not in (None, store.first(_GENERATION_KEY, _GENERATION_KEY + b"\0")):
+        if store.first(b"", _GENERATION_KEY) or store.first(_GENERATION_KEY + b"\0", b"\xff"):
             raise damaged(directory.format, "the file is missing beside a log that holds records", undone)
         high_water = HighWater.create(directory.high_water)
         generation = directory.establish(lambda drawn: _store_generation(store, drawn))

@@ -26,6 +26,7 @@ from rocksdict import (
 
 from control_plane.adapters.embedded_log.faults import damaged, fault, storage_full
 from control_plane.adapters.embedded_log.high_water import required
+from control_plane.adapters.embedded_log.journal import check_journals
 from control_plane.errors import DataDamaged, SetpointError
 
 WRITE_BUFFER_BYTES: Final = 8 * 1024 * 1024
@@ -67,6 +68,7 @@ class Store:
     @classmethod
     def follow(cls, path: Path, high_water: Path) -> "Store":
         """Open beside a writer, or without one, without writing into the directory. Raises DataDamaged."""
+        check_journals(path)
         store = cls(path, high_water, 0)
         store._secondary = tempfile.mkdtemp(prefix="setpoint-log-")
         options = _options(DBRecoveryMode.tolerate_corrupted_tail_records())
@@ -80,6 +82,7 @@ class Store:
 
     def _opened(self, *, create: bool) -> Any:
         """First as if nothing could be torn: that is the usual case, and it fails before anything is touched."""
+        check_journals(self.path)
         needed = 0 if create else required(self._high_water)
         try:
             db = _rdict(self.path, DBRecoveryMode.absolute_consistency(), create=create)
