@@ -113,7 +113,7 @@ class Ledger(Protocol):
         """Lease due commands that nobody holds, oldest first, at most one per subject."""
 
     async def begin(self, begins: Sequence[Begin]) -> frozenset[str]:
-        """Note attempts before they are made. Gives the ids that this owner still holds: only these may be acted on."""
+        """Note attempts before they are made. Only the ids given may be acted on; this owner loses the others."""
 
     async def release(self, releases: Sequence[Release]) -> None:
         """Note that attempts did nothing."""

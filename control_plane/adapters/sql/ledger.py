@@ -85,7 +85,14 @@ class SqlLedger:
         def still_so(row: Any, begin: Begin) -> bool:
             return (row.state, row.attempts, row.begun_ms) == (BEGUN, begin.attempt, begin.begun_ms)
 
-        return await self._write(lambda connection: self._update(connection, self._sql.begin, rows, begins, still_so))
+        def work(connection: Connection) -> frozenset[str]:
+            begun = self._update(connection, self._sql.begin, rows, begins, still_so)
+            if len(begun) < len(rows):
+                others = packed((row[0],) for row in rows if row[0] not in begun)
+                connection.execute(self._sql.disown, {"batch": others, "owner": self.owner})
+            return begun
+
+        return await self._write(work)
 
     async def release(self, releases: Sequence[Release]) -> None:
         rows = packed((r.command_id, r.attempts, r.due_ms) for r in releases)

@@ -36,6 +36,7 @@ class LedgerStatements:
     any_abandoned: TextClause
     adopt: TextClause
     begin: TextClause
+    disown: TextClause
     release: TextClause
     finish: TextClause
     standing: TextClause
@@ -77,7 +78,12 @@ class LedgerStatements:
             begin=sa.text(
                 "UPDATE ledger SET state = 1, attempts = CAST(j.value->>1 AS INT), "
                 f"begun_ms = CAST(j.value->>2 AS BIGINT) FROM {each} "
-                "WHERE command_id = j.value->>0 AND owner = :owner AND state < 2"
+                "WHERE command_id = j.value->>0 AND owner = :owner AND state < 2 "
+                "AND NOT EXISTS (SELECT 1 FROM ledger AS f WHERE f.subject = ledger.subject AND f.state < 2 "
+                "AND f.entry < ledger.entry AND (f.owner IS NULL OR f.owner <> :owner))"
+            ),
+            disown=sa.text(
+                f"UPDATE ledger SET owner = NULL WHERE command_id {in_batch} AND owner = :owner AND state < 2"
             ),
             release=sa.text(
                 "UPDATE ledger SET state = 0, attempts = CAST(j.value->>1 AS INT), "

@@ -93,6 +93,22 @@ async def test_only_what_is_held_can_be_begun(ledger: SqlLedger, database: Datab
     assert await ledger.begin([Begin(command_id="c1", attempt=1, begun_ms=11_000)]) == {"c1"}
 
 
+async def test_nothing_is_begun_behind_a_command_that_another_owner_took_over(
+    ledger: SqlLedger, database: Database
+) -> None:
+    await ledger.take([a_taking("c1"), a_taking("c2")], now_ms=NOW)
+    heir = await another_owner(database)
+    await heir.lease(now_ms=LAPSED, entries_max=10)
+    await ledger.renew(LAPSED)
+
+    begun = await ledger.begin([Begin(command_id="c2", attempt=1, begun_ms=LAPSED)])
+    await heir.finish([concluded("c1")])
+    leased = await heir.lease(now_ms=LAPSED, entries_max=10)
+
+    assert begun == frozenset()
+    assert ids(leased.entries) == ["c2"]
+
+
 async def test_beginning_and_finishing_can_be_repeated_after_a_lost_answer(ledger: SqlLedger) -> None:
     await ledger.take([a_taking("c1"), a_taking("c2", "service/b")], now_ms=NOW)
     begins = [Begin(command_id=c, attempt=1, begun_ms=11_000) for c in ("c1", "c2")]

@@ -1,0 +1,1 @@
+"""Who acts: the built-in executors, and `dispatch`, which makes each command one act."""

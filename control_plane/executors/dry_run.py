@@ -1,0 +1,23 @@
+"""The executor that acts on nothing and says so: for trying out a workspace, and for measuring everything else."""
+
+from control_plane.sdk import Attempt, Command, Executor, Found
+
+DETAIL = "dry run: nothing was done"
+
+
+class DryRun(Executor):
+    """Counts what it would have done. What it did not do is never found done."""
+
+    settle_s = 0.0
+    attempts_max = 3
+
+    def __init__(self, name: str = "dry_run") -> None:
+        self.name = name
+        self.executed = 0
+
+    async def execute(self, command: Command) -> Attempt:
+        self.executed += 1
+        return Attempt(result="succeeded", detail=DETAIL)
+
+    async def reconcile(self, command: Command) -> Found:
+        return Found(state="absent", detail=DETAIL)
