@@ -4,7 +4,6 @@ One message gives one sequence of bytes, always the same: replay compares them. 
 envelope or our own schemas; a user's event types are judged by `control_plane.loop.intake`.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -18,14 +17,13 @@ from control_plane.messages.context import Context
 from control_plane.messages.dead_letter import DeadLetter
 from control_plane.messages.decision import Decision
 from control_plane.messages.effect import Effect
+from control_plane.messages.envelope import EVENT_BYTES_MAX as EVENT_BYTES_MAX  # part of the wire format
+from control_plane.messages.envelope import Envelope, invalid, read_envelope, read_event_envelope
 from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX, Event
 from control_plane.messages.outcome import Outcome
 from control_plane.messages.proposed import Proposed
 from control_plane.messages.subject import Subject
 from control_plane.messages.verdict import Verdict
-
-EVENT_BYTES_MAX = 256 * 1024
-"""Largest record that is read as a message; a larger one is a dead letter."""
 
 Internal = Decision | Verdict | Command | Effect | Outcome | Proposed | DeadLetter
 M = TypeVar("M", Decision, Verdict, Command, Effect, Outcome, Proposed, DeadLetter)
@@ -80,32 +78,7 @@ _CONTEXT_SCHEMA: Final = schema_of(Context)
 _context_decoder = msgspec.json.Decoder(_ContextData)
 
 
-class _Envelope(Struct, kw_only=True, omit_defaults=True):
-    specversion: str
-    id: str
-    source: str
-    type: str
-    subject: str | None = None
-    time: datetime | None = None
-    datacontenttype: str | None = None
-    dataschema: str | None = None
-    correlationid: str | None = None
-    causationid: str | None = None
-    hopcount: int = 0
-    trail: str | None = None
-    traceparent: str | None = None
-    data: Any = None
-    data_base64: str | None = None
-
-
-class _RawEnvelope(_Envelope, kw_only=True):
-    data: msgspec.Raw = msgspec.Raw(b"null")
-
-
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Envelope)
-_raw_decoder = msgspec.json.Decoder(_RawEnvelope)
-_FIELD_IN_ERROR = re.compile(r"`\$\.?([A-Za-z0-9_.\[\]]*)`|field `(\w+)`")
 
 
 def utc(ms: int) -> datetime:
@@ -148,19 +121,19 @@ def encode_context(context: Context) -> bytes:
 
 def decode_context(raw: bytes) -> Context:
     """Bytes of `encode_context` as a context. Raises InvalidMessage."""
-    envelope = _decoded(raw, _raw_decoder)
+    envelope = read_envelope(raw)
     try:
         body = _context_decoder.decode(envelope.data)
     except (msgspec.DecodeError, msgspec.ValidationError) as exc:
-        raise _invalid("schema_broken", exc, prefix="data.") from exc
+        raise invalid("schema_broken", exc, prefix="data.") from exc
     fields = {name: getattr(body, name) for name in _ContextData.__struct_fields__}
-    return Context(lineage=_lineage(envelope), subject=Subject.parse(envelope.subject), **fields)
+    return Context(lineage=envelope.lineage(), subject=Subject.parse(envelope.subject), **fields)
 
 
 def _enveloped(
     lineage: Lineage, type_name: str, subject: str, time: datetime, dataschema: str | None, data: Any
-) -> _Envelope:
-    return _Envelope(
+) -> Envelope:
+    return Envelope(
         specversion="1.0",
         id=lineage.message_id,
         source=lineage.source,
@@ -180,7 +153,7 @@ def _enveloped(
 
 def decode(raw: bytes, message_type: type[M]) -> M:
     """Bytes of the loop's own as a message of the type that the topic holds. Raises InvalidMessage."""
-    envelope = _decoded(raw, _raw_decoder)
+    envelope = read_envelope(raw)
     if envelope.dataschema != _SCHEMAS[message_type]:
         raise InvalidMessage(
             "schema_unknown",
@@ -191,11 +164,11 @@ def decode(raw: bytes, message_type: type[M]) -> M:
     try:
         body = _BODY_DECODERS[message_type].decode(envelope.data)
     except (msgspec.DecodeError, msgspec.ValidationError) as exc:
-        raise _invalid("schema_broken", exc, prefix="data.") from exc
+        raise invalid("schema_broken", exc, prefix="data.") from exc
     fields = {name: getattr(body, name) for name in _BODY_FIELDS[message_type]}
     assert envelope.time is not None, "the loop's own messages always say when"
     return message_type(
-        lineage=_lineage(envelope), subject=envelope.subject or "", occurred_ms=ms_of(envelope.time), **fields
+        lineage=envelope.lineage(), subject=envelope.subject or "", occurred_ms=ms_of(envelope.time), **fields
     )
 
 
@@ -204,17 +177,13 @@ def decode_event(raw: bytes, recorded_ms: int) -> Event:
 
     `recorded_ms` is the record's append time; it stands in where the producer gave no `time`.
     """
-    envelope = _decoded(raw, _decoder)
-    _check_envelope(envelope)
-    data = envelope.data if envelope.data is not None else {}
-    if not isinstance(data, dict):
-        raise InvalidMessage("data_not_object", "data is not a JSON object", field="data", cure="Wrap it in an object.")
+    envelope = read_event_envelope(raw)
     return Event(
-        lineage=_lineage(envelope),
+        lineage=envelope.lineage(),
         type=envelope.type,
         subject=envelope.subject or "",
         occurred_at=envelope.time or utc(recorded_ms),
-        data=data,
+        data=envelope.data or {},
         dataschema=envelope.dataschema,
     )
 
@@ -238,7 +207,7 @@ def _from_event(event: Event, message_type: type[M]) -> M:
     try:
         body = msgspec.convert(event.data, _BODIES[message_type])
     except msgspec.ValidationError as exc:
-        raise _invalid("schema_broken", exc, prefix="data.") from exc
+        raise invalid("schema_broken", exc, prefix="data.") from exc
     fields = {name: getattr(body, name) for name in _BODY_FIELDS[message_type]}
     return message_type(lineage=event.lineage, subject=event.subject, occurred_ms=ms_of(event.occurred_at), **fields)
 
@@ -246,77 +215,3 @@ def _from_event(event: Event, message_type: type[M]) -> M:
 def json_schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schema of each internal message's `data`, by the `dataschema` that names it."""
     return {_SCHEMAS[t]: msgspec.json.schema(body) for t, body in _BODIES.items()}
-
-
-def _decoded(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
-    if len(raw) > EVENT_BYTES_MAX:
-        raise InvalidMessage(
-            "too_large",
-            f"the message has {len(raw)} bytes, more than {EVENT_BYTES_MAX}",
-            cure="Keep large payloads elsewhere and send a reference.",
-        )
-    try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as exc:
-        raise _invalid("envelope_broken", exc) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidMessage(
-            "json_broken", f"the message is not JSON: {exc}", cure="Send one JSON object in UTF-8."
-        ) from exc
-
-
-def _check_envelope(envelope: _Envelope) -> None:
-    if envelope.specversion != "1.0":
-        raise InvalidMessage(
-            "specversion_unknown",
-            f"specversion {envelope.specversion!r} is not known",
-            field="specversion",
-            cure='Send CloudEvents "1.0".',
-        )
-    for field in ("id", "source", "type"):
-        if not getattr(envelope, field):
-            raise InvalidMessage(f"{field}_missing", f"{field} is empty", field=field, cure="Give it a value.")
-    if envelope.data_base64 is not None:
-        raise InvalidMessage(
-            "data_binary", "data_base64 is not supported", field="data_base64", cure="Send JSON in data."
-        )
-    if envelope.hopcount < 0:
-        raise InvalidMessage(
-            "hopcount_negative", "hopcount is below 0", field="hopcount", cure="Leave it out on a first event."
-        )
-    if envelope.time is not None and envelope.time.tzinfo is None:
-        raise InvalidMessage(
-            "time_naive",
-            "time has no offset from UTC",
-            field="time",
-            cure="Write it as RFC 3339, as in 2026-01-31T12:00:00Z.",
-        )
-
-
-def _lineage(envelope: _Envelope) -> Lineage:
-    root = Lineage.root(
-        envelope.source,
-        envelope.id,
-        correlation_id=envelope.correlationid or "",
-        traceparent=envelope.traceparent or "",
-    )
-    return Lineage(
-        source=root.source,
-        message_id=root.message_id,
-        correlation_id=root.correlation_id,
-        causation_id=envelope.causationid,
-        hop_count=envelope.hopcount,
-        trail=tuple(envelope.trail.split(",")) if envelope.trail else (),
-        traceparent=root.traceparent,
-    )
-
-
-def _invalid(code: str, exc: Exception, prefix: str = "") -> InvalidMessage:
-    found = _FIELD_IN_ERROR.search(str(exc))
-    field = next((group for group in found.groups() if group), None) if found else None
-    return InvalidMessage(
-        code,
-        str(exc),
-        field=prefix + field if field else None,
-        cure="Send a CloudEvents 1.0 message as the schema describes it.",
-    )
