@@ -1,7 +1,7 @@
 """Restarts a service that has become slow and does not recover.
 
 A rule could compare a number with a limit. This agent looks at the trend as well: a service that is slow but getting
-better is left alone.
+better is left alone, and so is one that has just been started.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from control_plane.sdk import Agent, Context, Decision, Expectation
 
 SLOW_MS = 200.0
 PROBES_MIN = 4
+WARM_UP_S = 3.0
 RECOVERING = 0.8  # The last answer took less than this share of the mean: it is getting better.
 
 
@@ -18,12 +19,13 @@ class LatencyGuard(Agent):
     name = "latency_guard"
     version = "1.0.0"
     listens_to = ("service.probed",)
-    reads = ("service_health",)
+    reads = ("service_health", "process_health")
     intents = ("restart_service",)
 
     def decide(self, context: Context) -> list[Decision]:
         health = context.rows.get("service_health", {})
-        if context.live or not is_slow(health):
+        uptime_s = context.rows.get("process_health", {}).get("uptime_s", WARM_UP_S)
+        if context.live or uptime_s < WARM_UP_S or not is_slow(health):
             return []
         mean_ms, best_ms, last_ms = health["latency_mean_ms"], health["latency_best_ms"], health["latency_ms"]
         return [
