@@ -94,9 +94,12 @@ class Directory:
                 f"The log at {self.path} is in use by another process (pid {pid}). {_NOT_OPENED} "
                 f"Stop that process, or name another directory as backbone."
             ) from exc
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
+        try:
+            os.pwrite(descriptor, f"{os.getpid():<20}\n".encode(), 0)
+        except OSError as exc:
+            self.release()
+            raise os_fault(exc, self.path, _NOT_OPENED) from exc
 
     def release(self) -> None:
         """Unlock. The file stays: removing it would let two processes lock two files of one name."""

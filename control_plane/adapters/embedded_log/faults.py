@@ -1,6 +1,6 @@
 """What the store or the file system complains about, as an error that says what was not done and what to do."""
 
-from errno import EACCES, EDQUOT, EFBIG, ENOSPC, EPERM, EROFS
+from errno import EACCES, EDQUOT, EFBIG, ELOOP, ENAMETOOLONG, ENOENT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +35,7 @@ def os_fault(exc: OSError, path: Path, undone: str) -> SetpointError:
     """The error to raise for one of the operating system's."""
     if exc.errno in (ENOSPC, EDQUOT, EFBIG):
         return storage_full(path, str(exc), undone)
-    if exc.errno in (EACCES, EPERM, EROFS):
+    if exc.errno in (EACCES, EPERM, EROFS, ENOENT, ENAMETOOLONG, ELOOP):
         return not_writable(path, str(exc), undone)
     return BackboneUnavailable(
         f"The log at {path} met an error of its disk: {exc}. {undone} Look at the device and the system's own log."

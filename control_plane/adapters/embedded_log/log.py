@@ -15,6 +15,7 @@ from rocksdict import WriteBatch
 
 from control_plane.adapters.embedded_log import limits
 from control_plane.adapters.embedded_log.codec import encode_record
+from control_plane.adapters.embedded_log.following import FollowingStore
 from control_plane.adapters.embedded_log.group_sync import GroupSync
 from control_plane.adapters.embedded_log.index import Index, committed_entry, topic_entry
 from control_plane.adapters.embedded_log.maintenance import DIRTY_RECORDS_MIN, Maintenance
@@ -262,7 +263,7 @@ class EmbeddedLog:
 
     def refresh(self) -> None:
         """See what the writer has written since. Only for a read-only log; raises DataDamaged."""
-        assert self._high_water is None, "a writer sees everything at once"
+        assert isinstance(self._store, FollowingStore), "a writer sees everything at once"
         self._store.catch_up()
         self._index = Index.load(self._store)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from control_plane.adapters.embedded_log.codec import META, ChecksumBroken, sealed, unsealed
 from control_plane.adapters.embedded_log.directory import Directory
 from control_plane.adapters.embedded_log.faults import damaged, os_fault
-from control_plane.adapters.embedded_log.high_water import HighWater, required
+from control_plane.adapters.embedded_log.following import FollowingStore
+from control_plane.adapters.embedded_log.high_water import HighWater
 from control_plane.adapters.embedded_log.store import Store, new_batch
 from control_plane.errors import InvalidSettings, SetpointError
 
@@ -54,10 +55,8 @@ def open_to_read(path: Path) -> Opened:
     generation = directory.generation()
     if generation is None:
         raise InvalidSettings(f"There is no log at {path}. Nothing was opened. Name the directory of an existing one.")
-    needed = required(directory.high_water)
-    store = Store.follow(directory.store, directory.high_water)
+    store = FollowingStore.follow(directory.store, directory.high_water)
     try:
-        _check_reached(store, needed)
         _check_generation(store, generation)
     except SetpointError:
         store.close()
@@ -100,11 +99,3 @@ def _check_generation(store: Store, generation: str) -> None:
         found = "none"
     if found != generation:
         raise damaged(store.path, f"it has generation {found}, format.json says {generation}", "Nothing was opened.")
-
-
-def _check_reached(store: Store, needed: int) -> None:
-    if store.sequence < needed:
-        store.catch_up()
-    if store.sequence < needed:
-        detail = f"it ends at write {store.sequence}, but {needed} had been acknowledged"
-        raise damaged(store.path, detail, "Nothing was opened.")

@@ -3,9 +3,8 @@
 Knows nothing of topics. All sizes are small on purpose: an edge box runs the rest of Setpoint beside it.
 """
 
+import logging
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +41,8 @@ WAL_BYTES_PER_SYNC: Final = 1024 * 1024
 ROOM_CHECK_BYTES: Final = 256 * 1024
 """The disk's free space is looked at again after so many bytes written."""
 
+log = logging.getLogger(__name__)
+
 
 class Store:
     """One RocksDB in raw mode. A store that met an error while writing is opened again before the next write."""
@@ -52,7 +53,6 @@ class Store:
         self._free_bytes_min = free_bytes_min
         self._room_check_due_bytes = 0
         self._ailing = False
-        self._secondary: str | None = None
         self._db: Any = None
         self._lock = threading.Lock()
         """Held by an fsync in its thread, so that the store is not closed under it."""
@@ -63,21 +63,6 @@ class Store:
         store = cls(path, high_water, free_bytes_min)
         store._check_room(0)
         store._db = store._opened(create=create)
-        return store
-
-    @classmethod
-    def follow(cls, path: Path, high_water: Path) -> "Store":
-        """Open beside a writer, or without one, without writing into the directory. Raises DataDamaged."""
-        check_journals(path)
-        store = cls(path, high_water, 0)
-        store._secondary = tempfile.mkdtemp(prefix="setpoint-log-")
-        options = _options(DBRecoveryMode.tolerate_corrupted_tail_records())
-        options.set_max_open_files(-1)  # The writer deletes files at will; only those held open can still be read.
-        try:
-            store._db = Rdict(str(path), options, access_type=AccessType.secondary(store._secondary))
-        except Exception as exc:  # RocksDB's errors have no class of their own
-            store.close()
-            raise fault(exc, path, "Nothing was opened.") from exc
         return store
 
     def _opened(self, *, create: bool) -> Any:
@@ -112,7 +97,7 @@ class Store:
 
     def _reach(self, mode: Any, found: SetpointError, exc: Exception) -> int:
         try:
-            db = Rdict(str(self.path), _options(mode), access_type=AccessType.read_only(False))
+            db = Rdict(str(self.path), store_options(mode), access_type=AccessType.read_only(False))
         except Exception:  # noqa: BLE001 - RocksDB's errors have no class of their own; the first is the one to tell
             raise found from exc
         reached = int(db.latest_sequence_number())
@@ -165,12 +150,14 @@ class Store:
         self._room_check_due_bytes = 0
         self._check_room(0)
         with self._lock:
-            self._db.close()
+            self._close_db()
             try:
                 self._db = self._opened(create=False)
             except SetpointError:
                 self._db = Rdict(
-                    str(self.path), _options(DBRecoveryMode.point_in_time()), access_type=AccessType.read_only(False)
+                    str(self.path),
+                    store_options(DBRecoveryMode.point_in_time()),
+                    access_type=AccessType.read_only(False),
                 )
                 raise
         self._ailing = False
@@ -245,19 +232,18 @@ class Store:
         """The number of the last write."""
         return int(self._db.latest_sequence_number())
 
-    def catch_up(self) -> None:
-        """See what the writer has written since. Only for a store that follows. Raises DataDamaged."""
-        try:
-            self._db.try_catch_up_with_primary()
-        except Exception as exc:  # RocksDB's errors have no class of their own
-            raise fault(exc, self.path, "Nothing new was read.") from exc
-
     def close(self) -> None:
         """Let go of the store. An ailing one closes, too: what it acknowledged is in its journal."""
-        if self._db is not None:
+        self._close_db()
+
+    def _close_db(self) -> None:
+        if self._db is None:
+            return
+        try:
             self._db.close()
-        if self._secondary is not None:
-            shutil.rmtree(self._secondary, ignore_errors=True)
+        except Exception as exc:  # noqa: BLE001 - RocksDB's errors have no class of their own
+            # It is closed all the same. Its write buffer could not become a table; its journal still has all of it.
+            log.warning("store closed with an error", extra={"path": str(self.path), "error": str(exc)})
 
 
 def new_batch() -> WriteBatch:
@@ -266,12 +252,13 @@ def new_batch() -> WriteBatch:
 
 
 def _rdict(path: Path, mode: Any, *, create: bool) -> Any:
-    options = _options(mode)
+    options = store_options(mode)
     options.create_if_missing(create)
     return Rdict(str(path), options)
 
 
-def _options(mode: Any) -> Options:
+def store_options(mode: Any) -> Options:
+    """How every RocksDB here is opened; only what is done about a torn journal differs."""
     table = BlockBasedOptions()
     table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
     table.set_cache_index_and_filter_blocks(True)  # so that the cache's bound holds for them, too

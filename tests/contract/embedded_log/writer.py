@@ -1,7 +1,7 @@
 """A process that writes into a log and says on its standard output what was acknowledged, until it is killed.
 
-Run as `python -m tests.contract.embedded_log.writer PATH DURABILITY`. Each line is the offset after the last record that
-was acknowledged; each write holds `RECORDS_PER_WRITE` records and the offset committed behind them.
+Run as `python -m tests.contract.embedded_log.writer PATH DURABILITY`. Each line is the offset after the last
+acknowledged record; each write holds `RECORDS_PER_WRITE` records and the offset committed behind them.
 """
 
 import asyncio
