@@ -10,6 +10,7 @@ class DryRun(Executor):
 
     settle_s = 0.0
     attempts_max = 3
+    concurrency_max = 1_000
 
     def __init__(self, name: str = "dry_run") -> None:
         self.name = name

@@ -7,6 +7,7 @@ from msgspec import Struct
 from control_plane.messages import Command
 
 ATTEMPT_TIMEOUT_S = 10.0
+CONCURRENCY_MAX = 64
 DETAIL_CHARS_MAX = 500
 
 
@@ -43,6 +44,8 @@ class Executor(Protocol):
     """How long after an attempt's end absence is not yet believed."""
     attempts_max: int
     backoff_s: float
+    concurrency_max: int
+    """Calls under way at once. A target that hangs fills the places of its own executor only."""
 
     async def start(self) -> None:
         """Open what it needs."""

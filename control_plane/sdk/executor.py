@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 
 from control_plane.messages import Command
-from control_plane.ports.executor import ATTEMPT_TIMEOUT_S, Attempt, Found
+from control_plane.ports.executor import ATTEMPT_TIMEOUT_S, CONCURRENCY_MAX, Attempt, Found
 
 
 class Executor(ABC):
@@ -14,6 +14,7 @@ class Executor(ABC):
     settle_s: float = 1.0
     attempts_max: int = 1
     backoff_s: float = 1.0
+    concurrency_max: int = CONCURRENCY_MAX
 
     async def start(self) -> None:  # noqa: B027 - most executors have nothing to open
         """Open what it needs."""

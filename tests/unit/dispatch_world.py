@@ -36,6 +36,7 @@ class Target:
         self.settle_s = 0.0
         self.attempts_max = 3
         self.backoff_s = 1.0
+        self.concurrency_max = 64
         self.effects: Counter[str] = Counter()
         self.tries: Counter[str] = Counter()
         self.looks = 0

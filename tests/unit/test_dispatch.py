@@ -92,7 +92,7 @@ async def test_subjects_are_acted_on_side_by_side_up_to_the_limit(world: World) 
         return Attempt(result="succeeded")
 
     world.target.behave = wait
-    world.bounds = {"concurrency_max": 3}
+    world.target.concurrency_max = 3
     await world.up()
 
     await world.deliver(*(command(f"c{n}", f"service/{n}") for n in range(5)))
@@ -108,7 +108,8 @@ async def test_a_target_that_hangs_holds_up_nobody_else(world: World) -> None:
     hanging = Target("hanging")
     hanging.behave = hanging.hang
     world.targets["hanging"] = hanging
-    world.bounds = {"concurrency_max": 2, "stop_grace_s": 0.01}
+    hanging.concurrency_max = 2
+    world.bounds = {"stop_grace_s": 0.01}
     await world.up()
 
     await world.deliver(*(command(f"h{n}", f"service/h{n}", executor="hanging") for n in range(5)))

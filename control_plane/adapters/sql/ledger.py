@@ -54,7 +54,7 @@ class SqlLedger:
         def work(connection: Connection) -> None:
             self._announce(connection, now_ms)
             if self._sole:
-                connection.execute(self._sql.dismiss_others, {"owner": self.owner})
+                self._bury(connection, connection.execute(self._sql.others, {"owner": self.owner}).scalars().all())
 
         await self._write(work)
 
@@ -62,7 +62,7 @@ class SqlLedger:
         await self._write(lambda connection: self._announce(connection, now_ms))
 
     async def stop(self) -> None:
-        await self._write(lambda connection: _changed(connection.execute(self._sql.dismiss, {"owner": self.owner})))
+        await self._write(lambda connection: self._bury(connection, [self.owner]))
 
     async def take(self, batch: Sequence[Taking], *, now_ms: int, lease: bool = True) -> Taken:
         if not batch:
@@ -141,6 +141,16 @@ class SqlLedger:
     def _announce(self, connection: Connection, now_ms: int) -> None:
         connection.execute(self._sql.announce, {"owner": self.owner, "until_ms": now_ms + self._lease_ms})
 
+    def _bury(self, connection: Connection, owners: Sequence[str]) -> None:
+        """What these owners held is anybody's."""
+        for gone in owners:
+            connection.execute(self._sql.disinherit, {"gone": gone})
+            connection.execute(self._sql.dismiss, {"gone": gone})
+
+    def _bury_lapsed(self, connection: Connection, now_ms: int) -> None:
+        terms = {"owner": self.owner, "now_ms": now_ms}
+        self._bury(connection, connection.execute(self._sql.lapsed, terms).scalars().all())
+
     def _take(self, connection: Connection, batch: Sequence[Taking], now_ms: int, lease: bool) -> Taken:
         fresh = self._unknown(connection, batch)
         standing = self._in_force(connection, fresh)
@@ -210,11 +220,11 @@ class SqlLedger:
         insert(connection, "ledger", _TAKEN_COLUMNS, rows)
 
     def _lease(self, connection: Connection, now_ms: int, entries_max: int, doubtful: bool) -> Leased:
-        terms = {"owner": self.owner, "now_ms": now_ms}
-        held = connection.execute(self._sql.own_live, terms).all() if doubtful else []
-        found = connection.execute(self._sql.heads, {**terms, "entries_max": entries_max}).all()
+        self._bury_lapsed(connection, now_ms)
+        held = connection.execute(self._sql.own_live, {"owner": self.owner}).all() if doubtful else []
+        found = connection.execute(self._sql.heads, {"now_ms": now_ms, "entries_max": entries_max}).all()
         self._adopt(connection, [row.command_id for row in found])
-        more = connection.execute(self._sql.any_abandoned, terms).scalar() is not None
+        more = connection.execute(self._sql.any_waiting).scalar() is not None
         entries = tuple(
             Entry(command=_command(row.body), attempts=row.attempts, begun=row.state == BEGUN, begun_ms=row.begun_ms)
             for row in (*held, *found)
@@ -222,9 +232,9 @@ class SqlLedger:
         return Leased(entries=entries, more=more)
 
     def _pending(self, connection: Connection, now_ms: int, outcomes_max: int, doubtful: bool) -> Sequence[Finished]:
-        terms = {"owner": self.owner, "now_ms": now_ms, "outcomes_max": outcomes_max}
-        held = connection.execute(self._sql.own_outbox, terms).all() if doubtful else []
-        found = connection.execute(self._sql.outbox, terms).all()
+        self._bury_lapsed(connection, now_ms)
+        held = connection.execute(self._sql.own_outbox, {"owner": self.owner}).all() if doubtful else []
+        found = connection.execute(self._sql.outbox, {"outcomes_max": outcomes_max}).all()
         self._adopt(connection, [row.command_id for row in found])
         return [Finished(command=_command(row.body), conclusion=_conclusion(row)) for row in (*held, *found)]
 

@@ -1,7 +1,7 @@
 """The ledger's statements, written once for every database.
 
-Each takes a batch as JSON rows `j.value`: see `dialect`. Live rows are those with `state < 2`, as the partial index has
-it.
+Rows are live with `state < 2` and open with `state < 3`, as the partial indexes have it. An open row without an owner
+is anybody's. Those that change rows take a batch as JSON: see `batches`.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,10 @@ from sqlalchemy import TextClause
 from control_plane.adapters.sql.dialect import Fragments
 
 _IN_BATCH = "IN (SELECT j.value->>0 FROM {each})"
-_ENTRY = "SELECT command_id, body, attempts, state, begun_ms FROM ledger AS e WHERE state < 2 AND "
-_OUTCOME = "SELECT command_id, body, status, detail, attempts, begun_ms, finished_ms FROM ledger WHERE state = 2 AND "
-_ABANDONED = (
-    "(owner IS NULL OR (owner <> :owner AND owner NOT IN "
-    "(SELECT o.owner FROM ledger_owners AS o WHERE o.lease_until_ms > :now_ms)))"
+_ENTRY = "SELECT command_id, body, attempts, state, begun_ms FROM ledger AS e WHERE state < 2 AND state < 3 AND "
+_OUTCOME = (
+    "SELECT command_id, body, status, detail, attempts, begun_ms, finished_ms FROM ledger "
+    "WHERE state = 2 AND state < 3 AND "
 )
 
 
@@ -26,14 +25,16 @@ class LedgerStatements:
     """Prepared once per ledger."""
 
     announce: TextClause
-    dismiss_others: TextClause
+    others: TextClause
+    lapsed: TextClause
+    disinherit: TextClause
     dismiss: TextClause
     known: TextClause
     epoch: TextClause
     raise_epoch: TextClause
     busy_subjects: TextClause
     heads: TextClause
-    any_abandoned: TextClause
+    any_waiting: TextClause
     adopt: TextClause
     begin: TextClause
     disown: TextClause
@@ -55,8 +56,13 @@ class LedgerStatements:
                 "INSERT INTO ledger_owners (owner, lease_until_ms) VALUES (:owner, :until_ms) "
                 "ON CONFLICT (owner) DO UPDATE SET lease_until_ms = excluded.lease_until_ms"
             ),
-            dismiss_others=sa.text("DELETE FROM ledger_owners WHERE owner <> :owner"),
-            dismiss=sa.text("DELETE FROM ledger_owners WHERE owner = :owner"),
+            others=sa.text(
+                "SELECT owner FROM ledger_owners WHERE owner <> :owner UNION "
+                "SELECT owner FROM ledger WHERE state < 3 AND owner IS NOT NULL AND owner <> :owner"
+            ),
+            lapsed=sa.text("SELECT owner FROM ledger_owners WHERE lease_until_ms <= :now_ms AND owner <> :owner"),
+            disinherit=sa.text("UPDATE ledger SET owner = NULL WHERE owner = :gone AND state < 3"),
+            dismiss=sa.text("DELETE FROM ledger_owners WHERE owner = :gone"),
             known=sa.text(f"SELECT command_id FROM ledger WHERE command_id {in_batch}"),
             epoch=sa.text("SELECT epoch FROM ledger_fences WHERE log_partition = :log_partition"),
             raise_epoch=sa.text(
@@ -69,11 +75,11 @@ class LedgerStatements:
                 "AND (owner IS NULL OR owner <> :owner)"
             ),
             heads=sa.text(
-                f"{_ENTRY} due_ms <= :now_ms AND {_ABANDONED} "
+                f"{_ENTRY} owner IS NULL AND due_ms <= :now_ms "
                 "AND NOT EXISTS (SELECT 1 FROM ledger AS f WHERE f.subject = e.subject AND f.state < 2 "
                 "AND f.entry < e.entry) ORDER BY entry LIMIT :entries_max"
             ),
-            any_abandoned=sa.text(f"SELECT 1 FROM ledger WHERE state < 2 AND {_ABANDONED} LIMIT 1"),
+            any_waiting=sa.text("SELECT 1 FROM ledger WHERE owner IS NULL AND state < 2 AND state < 3 LIMIT 1"),
             adopt=sa.text(f"UPDATE ledger SET owner = :owner WHERE command_id {in_batch}"),
             begin=sa.text(
                 "UPDATE ledger SET state = 1, attempts = CAST(j.value->>1 AS INT), "
@@ -100,7 +106,7 @@ class LedgerStatements:
                 "SELECT command_id, state, attempts, begun_ms, finished_ms, status FROM ledger "
                 f"WHERE command_id {in_batch} AND owner = :owner"
             ),
-            outbox=sa.text(f"{_OUTCOME} {_ABANDONED} ORDER BY entry LIMIT :outcomes_max"),
+            outbox=sa.text(f"{_OUTCOME} owner IS NULL ORDER BY entry LIMIT :outcomes_max"),
             own_live=sa.text(f"{_ENTRY} owner = :owner ORDER BY entry"),
             own_outbox=sa.text(f"{_OUTCOME} owner = :owner ORDER BY entry"),
             publish=sa.text(f"UPDATE ledger SET state = 3 WHERE command_id {in_batch} AND state = 2"),

@@ -8,7 +8,7 @@ HEAD: Final = "0001"
 """The newest migration: a database that says so is opened without asking Alembic."""
 
 WAITING, BEGUN, FINISHED, PUBLISHED = range(4)
-"""What a row of the ledger can be. Below FINISHED it is live; FINISHED is the outbox."""
+"""What a row of the ledger can be. Below FINISHED it is live; FINISHED is the outbox; below PUBLISHED it is open."""
 
 metadata = sa.MetaData()
 
@@ -36,9 +36,9 @@ ledger = sa.Table(
     sqlite_autoincrement=True,
 )
 _live = sa.text(f"state < {FINISHED}")
-_unpublished = sa.text(f"state = {FINISHED}")
+_open = sa.text(f"state < {PUBLISHED}")
 sa.Index("ledger_live", ledger.c.subject, ledger.c.entry, sqlite_where=_live, postgresql_where=_live)
-sa.Index("ledger_outbox", ledger.c.entry, sqlite_where=_unpublished, postgresql_where=_unpublished)
+sa.Index("ledger_open", ledger.c.owner, ledger.c.entry, sqlite_where=_open, postgresql_where=_open)
 
 ledger_owners = sa.Table(
     "ledger_owners",

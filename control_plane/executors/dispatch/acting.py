@@ -62,8 +62,7 @@ class Acting:
         self._patience = patience
         self._subject_free = subject_free
         self._gates = {
-            name: Gate(executor, _terms(executor, bounds), bounds.concurrency_max, self._enter)
-            for name, executor in executors.items()
+            name: Gate(executor, _terms(executor, bounds), self._enter) for name, executor in executors.items()
         }
         self._lanes = Lanes()
         self._held: set[str] = set()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 class DispatchBounds:
     """Limits that hold for all executors together, unless said."""
 
-    concurrency_max: int = 64
-    """Calls under way of one executor: a target that hangs fills its own executor's places only."""
     held_max: int = 2_000
     """Commands in memory; what comes beyond waits in the ledger."""
     batch_max: int = 500

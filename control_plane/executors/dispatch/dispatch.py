@@ -23,6 +23,9 @@ from control_plane.ports.ledger import Ledger, Taking
 EPOCH_HEADER = "epoch"
 """Record header in which a partition's owner stamps its epoch, in decimal digits; absent means 0."""
 
+LEASE_ROOM = 4
+"""What waits in the ledger is leased when this part of memory is free, not one by one."""
+
 DeadLetter = Callable[[Record, InvalidMessage], Awaitable[None]]
 
 
@@ -164,7 +167,7 @@ class Dispatch:
 
     async def _lease(self) -> None:
         room = self._bounds.held_max - self._acting.held_count
-        if room <= 0:
+        if room < self._bounds.held_max // LEASE_ROOM:
             return
         crowdings = self._crowdings
         leased = await self._ledger.lease(now_ms=self._clock.now_ms(), entries_max=room)

@@ -54,10 +54,10 @@ class Work:
 class Gate:
     """The places of one executor. Whoever finds none waits in line; who hangs takes no place of another executor."""
 
-    def __init__(self, executor: Executor, terms: Terms, places: int, enter: Callable[[Work], None]) -> None:
+    def __init__(self, executor: Executor, terms: Terms, enter: Callable[[Work], None]) -> None:
         self.executor = executor
         self.terms = terms
-        self._free = places
+        self._free = executor.concurrency_max
         self._enter = enter
         self._line: deque[Work] = deque()
 

@@ -42,9 +42,9 @@ def _create_ledger() -> None:
         sa.Column("body", sa.LargeBinary, nullable=False),
         sqlite_autoincrement=True,
     )
-    live, unpublished = sa.text("state < 2"), sa.text("state = 2")
+    live, still_open = sa.text("state < 2"), sa.text("state < 3")
     op.create_index("ledger_live", "ledger", ["subject", "entry"], sqlite_where=live, postgresql_where=live)
-    op.create_index("ledger_outbox", "ledger", ["entry"], sqlite_where=unpublished, postgresql_where=unpublished)
+    op.create_index("ledger_open", "ledger", ["owner", "entry"], sqlite_where=still_open, postgresql_where=still_open)
     op.create_table(
         "ledger_owners",
         sa.Column("owner", sa.Text, primary_key=True),
