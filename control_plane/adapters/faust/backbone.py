@@ -7,6 +7,7 @@ workers of one role become many, fences and claims are taken where `recovery.py`
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,15 +99,15 @@ class FaustBackbone:
     async def stop(self) -> None:
         """Leave the groups after what was taken is committed, and close."""
         apps, self._apps = self._apps, []
-        await asyncio.gather(*(app.part.end() for app in apps))
-        for app in apps:
-            await app.stop()
-        self._owner_part = None
-        await self._side.close()
-        self._data_dir.release()
-        if self._giving_up is not None:
-            await self._giving_up
-        self._broken = self._giving_up = None
+        async with AsyncExitStack() as closing:  # Whatever fails to close, the rest is closed.
+            closing.callback(self._data_dir.release)
+            closing.push_async_callback(self._side.close)
+            for app in apps:
+                closing.push_async_callback(app.stop)
+            if self._giving_up is not None:
+                await self._giving_up
+            await asyncio.gather(*(app.part.end() for app in apps))
+        self._owner_part = self._broken = self._giving_up = None
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
         """Append records; returns once they are durable."""

@@ -44,6 +44,7 @@ class OwnerPart:
     def __init__(self, owner: Owner, *, names: Names, failed: Failed) -> None:
         self.lanes: dict[TP, OwnerLane] = {}
         self.above = names.above
+        self._ending = asyncio.Lock()
         self.app: Any = None
         self.lines: WriteLines
         self._owner = owner
@@ -57,8 +58,9 @@ class OwnerPart:
         return {tp: lane.first_offset for tp, lane in self.lanes.items()}
 
     async def end(self) -> None:
-        lanes, self.lanes, self._by_partition = list(self.lanes.values()), {}, {}
-        await _end_all(lanes, self.failed)
+        async with self._ending:  # Who comes second waits for the first, not for nothing.
+            lanes, self.lanes, self._by_partition = list(self.lanes.values()), {}, {}
+            await _end_all(lanes, self.failed)
 
     def lane(self, partition: int) -> OwnerLane | None:
         """The lane of a partition that is owned now."""
@@ -91,6 +93,7 @@ class GroupPart:
     def __init__(self, reader: GroupReader, *, names: Names, failed: Failed) -> None:
         self.lanes: dict[TP, GroupLane] = {}
         self.above = names.above
+        self._ending = asyncio.Lock()
         self.app: Any = None
         self.offsets: OffsetCommitter
         self._reader = reader
@@ -103,9 +106,10 @@ class GroupPart:
         return {tp: lane.first_offset for tp, lane in self.lanes.items()}
 
     async def end(self) -> None:
-        lanes, self.lanes = list(self.lanes.values()), {}
-        await _end_all(lanes, self.failed)
-        await self.offsets.flush()
+        async with self._ending:
+            lanes, self.lanes = list(self.lanes.values()), {}
+            await _end_all(lanes, self.failed)
+            await self.offsets.flush()
 
     def _lane(self, tp: TP, standing: Standing) -> GroupLane:
         topic = self._names.above(tp.topic)

@@ -1,0 +1,75 @@
+"""A broker dies and comes back; the worker goes on by itself, without loss."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.backbone.killing import REPOSITORY
+from tests.contract.backbone.owners import CountingOwner
+from tests.contract.backbone.test_rebalance import outputs_are_complete
+from tests.contract.backbone.world import World, events
+
+PROGRAM = REPOSITORY / "services" / "kafka.py"
+COMMAND_TIMEOUT_S = 60
+
+
+class OwnBroker:
+    """A broker for one test, which may kill it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.port = two_free_ports()
+
+    async def run(self, command: str) -> None:
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, str(PROGRAM), command, str(self._path), "--port", str(self.port)],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+async def own_broker(tmp_path: Path) -> AsyncIterator[OwnBroker]:
+    broker = OwnBroker(tmp_path / "kafka")
+    await broker.run("start")
+    yield broker
+    await broker.run("kill")
+
+
+@pytest.mark.kafka
+@pytest.mark.kills
+async def test_a_killed_broker_that_comes_back_is_gone_on_with(own_broker: OwnBroker, tmp_path: Path) -> None:
+    world = World(kind="kafka", url=f"kafka://127.0.0.1:{own_broker.port}", path=tmp_path)
+    owner = CountingOwner()
+    async with world.running(owner) as backbone:
+        await backbone.append(events(500))
+        await owner.until(lambda: bool(owner.taken))
+
+        await own_broker.run("kill")
+        await own_broker.run("start")
+
+        await backbone.append(events(500, first=500))
+        await owner.until(lambda: sum(owner.counts().values()) >= 1_000, timeout_s=60.0)
+        await owner.until(lambda: len(owner.committed_batches) == len(owner.batches))
+        await outputs_are_complete(world)
+
+
+def two_free_ports() -> int:
+    """A port that is free together with the one after it, which the broker's controller takes."""
+    for port in range(23_000, 24_000, 2):
+        with socket.socket() as one, socket.socket() as other:
+            try:
+                one.bind(("127.0.0.1", port))
+                other.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no two free ports between 23000 and 24000")
