@@ -88,7 +88,7 @@ async def judge(world: World, owner: ShownOwner) -> None:
     outputs = by_partition(await world.read(DECISIONS))
     for partition, records in inputs.items():
         every_input_has_its_output(records, outputs.get(partition, []))
-        _rows_are_a_commits(owner.shown[partition], records, owner.starts[partition])
+        rows_are_a_commits(owner.shown[partition], records, owner.starts[partition])
 
 
 def by_partition(records: list[Record]) -> dict[int, list[Record]]:
@@ -109,7 +109,7 @@ def every_input_has_its_output(inputs: list[Record], outputs: list[Record]) -> N
         assert copies[record.offset] == {wanted}, f"output of offset {record.offset}"
 
 
-def _rows_are_a_commits(shown: dict[bytes, tuple[int, int]], inputs: list[Record], start: Start) -> None:
+def rows_are_a_commits(shown: dict[bytes, tuple[int, int]], inputs: list[Record], start: Start) -> None:
     upto = max([start.next_offset, *(applied + 1 for _, applied in shown.values())])
     fold: dict[bytes, tuple[int, int]] = {}
     for record in inputs[:upto]:
