@@ -101,8 +101,8 @@ class Checking:
             return None
         misdeclared = _misdeclared(agent)
         if misdeclared is not None:
-            place = _line_with("listens_to", item.body) if "listens to" in misdeclared else None
-            self._flaws.add(file, place, misdeclared, "See control_plane.sdk.Agent for what an agent declares.")
+            where = _line_with("listens_to", item.body) if "listens to" in misdeclared else None
+            self._flaws.add(file, where, misdeclared, "See control_plane.sdk.Agent for what an agent declares.")
             return None
         self._known_rows(file, _line_with("reads", item.body), agent.reads)
         for intent in agent.intents:

@@ -53,6 +53,7 @@ def compile_agent(item: ControlItem, tools: Tools) -> AgentInForce:
         revision=item.revision,
         remembers=hasattr(agent, "remember"),
         slow=inspect.iscoroutinefunction(agent.decide),
+        gate=getattr(agent, "wakes_when", None),
     )
 
 

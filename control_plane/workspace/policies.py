@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from control_plane.catalogue import ControlItem
-from control_plane.errors import Flaw
+from control_plane.errors import InvalidWorkspace
 from control_plane.workspace.declarations import canonical
 from control_plane.workspace.files import YAML, Folder, SourceFile
 from control_plane.workspace.flaws import Flaws
@@ -34,6 +34,10 @@ class Policies:
     tests: dict[str, str]
     data: dict[str, str]
     built_in: frozenset[str]
+
+    def file_of(self, name: str) -> str:
+        """Where a module or a test stands, as people are told."""
+        return f"{'built-in ' if name in self.built_in else ''}{FOLDER}/{name}{SUFFIX}"
 
     @property
     def items(self) -> tuple[ControlItem, ...]:
@@ -66,19 +70,21 @@ def read_policies(folder: Folder, flaws: Flaws, *, with_built_in: bool) -> Polic
 
 def check_policies(policies: Policies, tools: CheckTools, flaws: Flaws) -> None:
     """Do they compile, and do their tests pass? Tests are only run on policies that compile."""
-    found = list(tools.check_policies(policies.modules))
-    if not found and policies.tests:
-        found = list(tools.test_policies(policies.modules, policies.tests, policies.data))
-    flaws.extend(_in_file(flaw, policies) for flaw in found)
-
-
-def _in_file(flaw: Flaw, policies: Policies) -> Flaw:
-    """The flaw with the module's name turned into its file."""
-    name = flaw.file.removesuffix(SUFFIX)
-    where = f"built-in {FOLDER}" if name in policies.built_in else FOLDER
-    return Flaw(
-        file=f"{where}/{name}{SUFFIX}", line=flaw.line, column=flaw.column, problem=flaw.problem, cure=flaw.cure
-    )
+    modules = {policies.file_of(name): text for name, text in policies.modules.items()}
+    found = tuple(tools.check_policies(modules))
+    flaws.extend(found)
+    if found or not policies.tests:
+        return
+    tests = {policies.file_of(name): text for name, text in policies.tests.items()}
+    try:
+        result = tools.test_policies(modules, tests, policies.data)
+    except InvalidWorkspace as exc:
+        flaws.extend(exc.flaws)
+        return
+    flaws.extend(result.failed)
+    # Tests of built-ins ran when they were built, so only the workspace's own can be called untested here.
+    built_in = {policies.file_of(name) for name in policies.built_in}
+    flaws.warnings += [flaw for flaw in result.uncovered if flaw.file not in built_in]
 
 
 def _data(sources: Sequence[SourceFile], flaws: Flaws) -> dict[str, str]:

@@ -7,20 +7,30 @@ from msgspec import Struct
 from control_plane.errors import Flaw
 from control_plane.workspace.compiling import Tools
 
-Texts = Mapping[str, str]
-"""Rego by module name, or JSON by the name under `data`."""
+Modules = Mapping[str, str]
+"""Rego by the file that it stands in, as people are told: it is what `Flaw.file` of a policy says."""
+
+Data = Mapping[str, str]
+"""JSON by the name under `data`."""
+
+
+class PolicyTests(Struct, frozen=True, kw_only=True):
+    """What testing came to: tests that failed stop a start, rules that no test covers are warned about."""
+
+    failed: tuple[Flaw, ...] = ()
+    uncovered: tuple[Flaw, ...] = ()
 
 
 class CheckTools(Struct, frozen=True, kw_only=True):
     """The judges of what only an adapter, an executor or a trigger knows.
 
     `executors` and `triggers` give the shape of each kind's own keys, without `executor:` or `trigger:` and `kind:`.
-    `check_policies(modules)` and `test_policies(modules, tests, data)` name a module in `Flaw.file`; an empty `data`
-    is fine.
+    `test_policies` is given modules, their tests and data, and only modules that `check_policies` found no flaw in; it raises
+    InvalidWorkspace when the tests themselves do not compile.
     """
 
     compiling: Tools
     executors: Mapping[str, type[Struct]]
     triggers: Mapping[str, type[Struct]]
-    check_policies: Callable[[Texts], Sequence[Flaw]]
-    test_policies: Callable[[Texts, Texts, Texts], Sequence[Flaw]]
+    check_policies: Callable[[Modules], Sequence[Flaw]]
+    test_policies: Callable[[Modules, Modules, Data], PolicyTests]

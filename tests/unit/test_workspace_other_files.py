@@ -172,6 +172,22 @@ def test_a_test_that_fails_stops_the_start(tmp_path: Path) -> None:
     assert flaws_of(tmp_path, files) == ["policies/own_test.rego:3:1: test_it failed. Mend the policy or the test."]
 
 
+def test_a_test_that_does_not_compile_stops_the_start(tmp_path: Path) -> None:
+    files = {"policies/own.rego": "package setpoint.own\n", "policies/own_test.rego": "broken"}
+
+    assert flaws_of(tmp_path, files) == [
+        "policies/own_test.rego:1:1: this module has no package. Begin it with package."
+    ]
+
+
+def test_a_rule_that_no_test_covers_is_warned_about(tmp_path: Path) -> None:
+    files = {"policies/own.rego": "package setpoint.own # rare\n", "policies/own_test.rego": "package own_test\n"}
+
+    assert [str(warning) for warning in read(tmp_path, files).warnings] == [
+        "policies/own.rego:2:1: no test covers this rule. Write one."
+    ]
+
+
 def test_tests_are_not_run_on_policies_that_do_not_compile(tmp_path: Path) -> None:
     files = {"policies/own.rego": "allow := true", "policies/own_test.rego": "package own_test # fails\n"}
 

@@ -10,7 +10,7 @@ import pytest
 
 from control_plane.errors import Flaw, InvalidWorkspace
 from control_plane.workspace.reading import Workspace, read_workspace
-from control_plane.workspace.tools import CheckTools, Texts
+from control_plane.workspace.tools import CheckTools, Data, Modules, PolicyTests
 from tests.builders import TOOLS
 
 SOUND: Mapping[str, str] = {
@@ -63,22 +63,30 @@ class ProbeKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     interval: str
 
 
-def fake_check(modules: Texts) -> Sequence[Flaw]:
+def fake_check(modules: Modules) -> Sequence[Flaw]:
     """Knows one thing about Rego: a module begins with its package."""
     return [
-        Flaw(file=name, line=1, column=1, problem="this module has no package", cure="Begin it with package.")
-        for name, text in modules.items()
+        Flaw(file=file, line=1, column=1, problem="this module has no package", cure="Begin it with package.")
+        for file, text in modules.items()
         if "package" not in text
     ]
 
 
-def fake_test(modules: Texts, tests: Texts, data: Texts) -> Sequence[Flaw]:
-    """Fails every test that holds the word `fails`."""
-    return [
-        Flaw(file=name, line=3, column=1, problem="test_it failed", cure="Mend the policy or the test.")
-        for name, text in tests.items()
+def fake_test(modules: Modules, tests: Modules, data: Data) -> PolicyTests:
+    """Fails every test that holds the word `fails`; covers every rule but those that hold the word `rare`."""
+    if broken := fake_check(tests):
+        raise InvalidWorkspace(broken)
+    failed = [
+        Flaw(file=file, line=3, column=1, problem="test_it failed", cure="Mend the policy or the test.")
+        for file, text in tests.items()
         if "fails" in text
     ]
+    uncovered = [
+        Flaw(file=file, line=2, column=1, problem="no test covers this rule", cure="Write one.")
+        for file, text in modules.items()
+        if "rare" in text
+    ]
+    return PolicyTests(failed=tuple(failed), uncovered=tuple(uncovered))
 
 
 CHECK_TOOLS = CheckTools(
