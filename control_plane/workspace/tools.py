@@ -25,7 +25,7 @@ class CheckTools(Struct, frozen=True, kw_only=True):
     """The judges of what only an adapter, an executor or a trigger knows.
 
     `executors` and `triggers` give the shape of each kind's own keys, without `executor:` or `trigger:` and `kind:`.
-    `test_policies` is given modules, their tests and data, and only modules that `check_policies` found no flaw in; it raises
+    `test_policies` is given modules in which `check_policies` found no flaw, their tests, and data; it raises
     InvalidWorkspace when the tests themselves do not compile.
     """
 
