@@ -19,11 +19,14 @@ class Recorder:
     """The group reader of the recorder role (`ports.backbone.GroupReader`)."""
 
     def __init__(self, audit: Audit) -> None:
+        self.taken = 0
+        """Records that were made safe, copies included."""
         self._audit = audit
 
     async def take(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         """Store a batch. Raises AuditUnavailable: then the batch comes again."""
         await self._audit.append([recorded(record) for record in records])
+        self.taken += len(records)
 
 
 class _Envelope(Struct):

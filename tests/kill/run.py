@@ -21,7 +21,8 @@ from tests.kill.checker import Findings, check
 from tests.kill.workload import KEY, Load, write_workspace
 
 READY_TIMEOUT_S = 60.0
-QUIET_TIMEOUT_S = 90.0
+SETTLE_TIMEOUT_S = 90.0
+"""How long the last service may take to end everything that is open."""
 LIFE_MAX_S = 2.5
 """A service that its fault point does not kill is killed after at most this long."""
 
@@ -42,12 +43,14 @@ FAULTS = (
 
 @dataclass
 class Ordeal:
-    """One workspace, one world, many kills. `launcher` is what starts the service (a broken one, to see the checker bite)."""
+    """One workspace, one world, many kills. `launcher` starts the service: a broken one, to see the checker bite."""
 
     root: Path
     backbone: str
     seed: int
     launcher: tuple[str, ...] = (sys.executable, "-m", "control_plane.cli.main")
+    faults: tuple[str, ...] = (*FAULTS, "any time", "any time")
+    settle_timeout_s: float = SETTLE_TIMEOUT_S
     kills: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -82,7 +85,7 @@ class Ordeal:
         return open_log_reader(self.backbone)
 
     def _one_life(self) -> None:
-        fault = self.random.choice((*FAULTS, "any time", "any time"))
+        fault = self.random.choice(self.faults)
         environment = {} if fault == "any time" else {"SETPOINT_FAULT": f"{fault}:{self.random.randint(1, 12)}"}
         service = self._start(environment)
         life_s = self.random.uniform(0.05, LIFE_MAX_S)
@@ -125,7 +128,7 @@ class Ordeal:
 
     def _settled(self, acknowledged: set[str]) -> Findings:
         """The findings once nothing is open any more, or those that remain when waiting did not help."""
-        until = time.monotonic() + QUIET_TIMEOUT_S
+        until = time.monotonic() + self.settle_timeout_s
         while True:
             reader = self.reader()
             try:

@@ -12,7 +12,7 @@ import httpx
 
 SUBJECTS = 40
 EVENTS_PER_POST = 5
-KEY = "kill-harness"
+KEY = "kill-harness-key-0001"
 
 _INTENT = """\
 intent: ship_parcel
@@ -33,7 +33,12 @@ executor: depot
 kind: http
 request: {{method: POST, url: "http://127.0.0.1:{port}/parcels/{{subject}}", body: parameters}}
 idempotency_header: Idempotency-Key
-reconcile: {{method: GET, url: "http://127.0.0.1:{port}/by-key/{{command_id}}", done_when: "status == 200", absent_when: "status == 404", settle: 50ms}}
+reconcile:
+  method: GET
+  url: "http://127.0.0.1:{port}/by-key/{{command_id}}"
+  done_when: "status == 200"
+  absent_when: "status == 404"
+  settle: 50ms
 timeout: 2s
 retry: {{attempts: 20, backoff: 100ms}}
 """
@@ -80,9 +85,11 @@ package setpoint.permits.shipping_test
 
 import data.setpoint.permits.shipping
 
-test_ships if count(shipping.allow) == 1 with input as {"decision": {"intent": "ship_parcel", "parameters": {"n": 1}}}
+scan(n) := {"decision": {"intent": "ship_parcel", "parameters": {"n": n}}}
 
-test_sevens_stay if count(shipping.allow) == 0 with input as {"decision": {"intent": "ship_parcel", "parameters": {"n": 7}}}
+test_ships if count(shipping.allow) == 1 with input as scan(1)
+
+test_sevens_stay if count(shipping.allow) == 0 with input as scan(7)
 """
 
 

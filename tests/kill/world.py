@@ -1,4 +1,4 @@
-"""The world that the service acts on: an HTTP target that counts by itself, loses answers, and does not deduplicate.
+"""The world that the service acts on: an HTTP target that counts by itself, loses answers and never deduplicates.
 
 A process of its own, so that it outlives whatever is killed. Each effect is a line in a file, written before the answer.
 Run as `python -m tests.kill.world EFFECTS_FILE SEED`; prints its port on the first line.
@@ -31,7 +31,7 @@ class World(ThreadingHTTPServer):
         self.lock = threading.Lock()
 
     def act(self, key: str, body: dict[str, Any]) -> float:
-        """One effect, whether the key was seen before or not. Gives the draw that decides what becomes of the answer."""
+        """One effect, whether the key was seen before or not. Gives the draw that decides about the answer."""
         with self.lock:
             draw = self.random.random()
             if draw >= REFUSED_SHARE:

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from types import FrameType
 
 from control_plane.messages import Context, Decision
-from control_plane.ports.agent import Agent
+from control_plane.ports.agent import Agent, AgentOverran
 
 DECIDE_TIMEOUT_S = 0.25
 """How long one `decide` may take. What takes longer belongs into a slow agent, in a group of its own."""
 
 
-class AgentOverran(Exception):
-    """An agent took longer than it may: a signal, which deliberation makes a dead letter of."""
+class _TimeIsUp(BaseException):
+    """Raised inside the agent; no `except Exception` of its own stops it."""
 
 
 class TimeLimited:
@@ -39,9 +39,11 @@ class TimeLimited:
         signal.setitimer(signal.ITIMER_REAL, self._decide_timeout_s)
         try:
             return self._agent.decide(context)
+        except _TimeIsUp:
+            raise AgentOverran(f"decide took longer than {self._decide_timeout_s:g} s") from None
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
     def _overran(self, _signal: int, _frame: FrameType | None) -> None:
-        raise AgentOverran(f"decide took longer than {self._decide_timeout_s:g} s")
+        raise _TimeIsUp

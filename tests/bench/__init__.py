@@ -1,0 +1,1 @@
+"""Measurements against something real, interleaved in one run. Ratios count; a figure is never a test."""

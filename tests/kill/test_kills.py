@@ -1,0 +1,47 @@
+"""Killed under load, the service loses nothing and does nothing twice; and the checker would see it if it did."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kill.__main__ import backbone_url
+from tests.kill.run import Ordeal
+
+KILLS = 10
+
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize("backbone", ["embedded", "embedded-not-atomic"])
+def test_nothing_is_lost_and_nothing_done_twice_however_often_it_is_killed(tmp_path: Path, backbone: str) -> None:
+    ordeal = Ordeal(tmp_path, backbone_url(backbone, tmp_path), seed=20261121)
+
+    findings = ordeal.run(KILLS)
+
+    assert findings.violations == []
+    assert findings.counts["command.succeeded"] > 20
+    assert sum(ordeal.kills.values()) == KILLS
+    replayed = subprocess.run(
+        [sys.executable, "-m", "control_plane.cli.main", "replay", "--backbone", ordeal.backbone],
+        capture_output=True,
+        text=True,
+    )
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+
+
+@pytest.mark.parametrize("defect", ["without_applied_offset", "offset_before_outputs"])
+def test_the_checker_sees_a_promise_that_was_taken_out(tmp_path: Path, defect: str) -> None:
+    ordeal = Ordeal(
+        tmp_path,
+        backbone_url("embedded-not-atomic", tmp_path),
+        seed=7,
+        launcher=(sys.executable, "-m", "tests.kill.broken", defect),
+        faults=("rows.after", "outputs.after", "offset.after"),
+        settle_timeout_s=5.0,
+    )
+
+    findings = ordeal.run(KILLS)
+
+    assert findings.violations != []
