@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from control_plane.catalogue import Controls
+from control_plane.causality.lineage import SOURCE
 from control_plane.errors import ContinuityBroken, InvalidMessage
 from control_plane.loop.arrival import Arrival
 from control_plane.loop.intake import check_event
@@ -123,7 +124,7 @@ class Partitions:
     async def _take_segment(self, held: _Held, batch: "_Batch", segment: "list[tuple[Record, Event | None]]") -> None:
         """Records between two that concern the whole partition: subjects are independent of one another here."""
         record, event = segment[0]
-        if event is not None and event.type in (TICK, CONTROLS_ADOPTED):
+        if event is not None and _concerns_partition(event):
             await self._take_for_partition(held, batch, record, event)
             return
         by_subject: dict[str, list[tuple[Record, Event]]] = {}
@@ -180,7 +181,7 @@ class Partitions:
         again."""
         again = [output for output in touched.held if output.input_offset == record.offset]
         batch.outputs += again
-        if again or event.type == TICK:
+        if again or _concerns_partition(event):
             return
         try:
             _admit(held.controls, event, record)
@@ -219,12 +220,17 @@ def _segments(records: Iterable[Record]) -> "list[list[tuple[Record, Event | Non
             event = decode_event(record.value, record.recorded_ms)
         except InvalidMessage:
             event = None
-        whole_partition = event is not None and event.type in (TICK, CONTROLS_ADOPTED)
+        whole_partition = event is not None and _concerns_partition(event)
         if whole_partition or alone:
             segments.append([])
         segments[-1].append((record, event))
         alone = whole_partition
     return segments
+
+
+def _concerns_partition(event: Event) -> bool:
+    """Whether the partition's owner appended it for all rows; from anybody else such an event is a dead letter."""
+    return event.type in (TICK, CONTROLS_ADOPTED) and event.lineage.source == SOURCE
 
 
 def _why_not(record: Record) -> InvalidMessage:
@@ -243,7 +249,7 @@ def _admit(controls: Controls | None, event: Event, record: Record) -> Controls:
             "the event came before any controls were adopted in its partition",
             cure="Start the loop role first; then send it again.",
         )
-    if event.type != TICK:
+    if not _concerns_partition(event):
         check_event(event, record.recorded_ms, controls)
     return controls
 

@@ -81,8 +81,9 @@ class PartitionRows:
                 continue
             self._newer[subject] = (batch_offset, found.row, found.held)
             released = StoredRow(found.row.due_ms(), found.row.applied, EPOCH, (), found.encoded)
-            holding = replace(released, held=found.held)
-            writes.append(RowWrite(subject.encode(), encode_stored(holding), encode_stored(released)))
+            released_raw = encode_stored(released)
+            holding_raw = encode_stored(replace(released, held=found.held)) if found.held else released_raw
+            writes.append(RowWrite(subject.encode(), holding_raw, released_raw))
         return tuple(writes)
 
     def acknowledged(self, batch_offset: int, next_offset: int) -> None:

@@ -101,19 +101,15 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
 
     def due_ms(self) -> int | None:
         """When the row next wants a tick; None when nothing waits for time."""
-        return min((watch.closes_ms for watch in self.watches), default=None)
+        return min([watch.closes_ms for watch in self.watches]) if self.watches else None
 
-    def has_seen(self, source: str, message_id: str) -> bool:
-        """Whether this foreign event was folded, as far back as the row remembers."""
-        wanted = _seen_digest(source, message_id)
+    def seen_with(self, source: str, message_id: str) -> bytes | None:
+        """What `seen` becomes with one more foreign event; None when the row has folded it, as far as it remembers."""
+        wanted = blake2b(f"{source}\x1f{message_id}".encode(), digest_size=_SEEN_BYTES).digest()
         found = self.seen.find(wanted)
         while found >= 0 and found % _SEEN_BYTES:
             found = self.seen.find(wanted, found + 1)
-        return found >= 0
-
-    def seen_with(self, source: str, message_id: str) -> bytes:
-        """What `seen` becomes with one more foreign event."""
-        return (self.seen + _seen_digest(source, message_id))[-SEEN_IDS_MAX * _SEEN_BYTES :]
+        return None if found >= 0 else (self.seen + wanted)[-SEEN_IDS_MAX * _SEEN_BYTES :]
 
 
 class HeldOutput(Struct, frozen=True, array_like=True):
@@ -174,7 +170,3 @@ def decode_stored(raw: bytes) -> StoredRow:
 def decode_head(raw: bytes) -> StoredHead:
     """The head of a stored row."""
     return _head_decoder.decode(raw)
-
-
-def _seen_digest(source: str, message_id: str) -> bytes:
-    return blake2b(f"{source}\x1f{message_id}".encode(), digest_size=_SEEN_BYTES).digest()

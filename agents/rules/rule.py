@@ -24,6 +24,7 @@ MATCHES_KEPT_MAX = 64
 
 State = dict[str, Any]
 INACTIVE: State = {"state": "inactive"}
+"""How a rule begins on a subject; as long as nothing else is to be remembered, nothing is."""
 
 
 class Rule(Agent):
@@ -37,7 +38,7 @@ class Rule(Agent):
         self.reads = tuple(definition.reads)
         self.intents = (definition.propose.intent,)
         self._propose = definition.propose
-        self._when: Program = expressions.compile(definition.when)
+        self.wakes_when: Program = expressions.compile(definition.when)
         self._because = Template(definition.propose.because, expressions)
         self._for_ms = _ms(definition.for_)
         self._count = definition.count
@@ -47,10 +48,11 @@ class Rule(Agent):
         self._still_when = definition.still_when
         self._expects = _expectation(definition, expressions)
 
-    def remember(self, context: Context) -> State:
-        """The rule's state after this event. `propose` is true when this very event makes it propose."""
+    def remember(self, context: Context) -> State | None:
+        """The rule's state after this event, None for inactive. `propose` is true when this very event makes it
+        propose."""
         before: Mapping[str, Any] = context.own or INACTIVE
-        if not context.matches(self._when):
+        if not context.matches(self.wakes_when):
             return self._without_match(before, context.now_ms)
         matches = self._matches(before, context.now_ms)
         if self._count is not None and len(matches) < self._count.min:
@@ -93,11 +95,11 @@ class Rule(Agent):
             "propose": starts or repeats,
         }
 
-    def _without_match(self, before: Mapping[str, Any], now_ms: int) -> State:
+    def _without_match(self, before: Mapping[str, Any], now_ms: int) -> State | None:
         if before["state"] == "firing" and now_ms - before["matched_ms"] < self._keep_firing_ms:
             return {**before, "propose": False}
         kept = [at_ms for at_ms in before.get("matches", ()) if at_ms > now_ms - self._count_window_ms]
-        return {"state": "inactive", "matches": kept} if kept else INACTIVE
+        return {"state": "inactive", "matches": kept} if kept else None
 
     def _matches(self, before: Mapping[str, Any], now_ms: int) -> list[int]:
         if self._count is None:

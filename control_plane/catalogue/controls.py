@@ -97,13 +97,15 @@ class Policies(Struct, frozen=True, kw_only=True):
 class AgentInForce(Struct, frozen=True, kw_only=True):
     """An agent with the revision of its definition.
 
-    `remembers` says whether it keeps a part of the row, `slow` whether it decides apart, in a group of its own.
+    `remembers` says whether it keeps a part of the row, `slow` whether it decides apart, in a group of its own. While
+    it keeps nothing of a subject it need not see events on which its `gate` does not hold.
     """
 
     agent: Agent
     revision: str
     remembers: bool
     slow: bool = False
+    gate: Program | None = None
 
 
 class Controls:
@@ -138,6 +140,12 @@ class Controls:
     def listeners(self) -> Mapping[str, tuple[AgentInForce, ...]]:
         """The agents that listen to an event type, in the order of their names."""
         return _by_type((t, found) for found in self.agents for t in found.agent.listens_to)
+
+    @cached_property
+    def gates(self) -> Mapping[str, tuple[Program, ...]]:
+        """The expressions that are evaluated on every event of a type; of those that read the same, one."""
+        pairs = ((t, found.gate) for t, some in self.listeners.items() for found in some if found.gate)
+        return _by_type({(t, gate.paths): (t, gate) for t, gate in pairs}.values())
 
     def agent(self, name: str) -> AgentInForce | None:
         """The agent of a name, if it is in force."""

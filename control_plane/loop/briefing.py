@@ -1,44 +1,74 @@
 """Event and row in, contexts out: what each agent that listens is shown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
+from msgspec import Struct
 
 from control_plane.catalogue import AgentInForce, Controls
-from control_plane.causality import digest
 from control_plane.messages import Context, Event, Subject
+from control_plane.ports.expressions import ExpressionMiss, Scope
 from state.rows import Row
 
-_encoder = msgspec.msgpack.Encoder()
+
+class Views(Mapping[str, Mapping[str, Any]]):
+    """The row's parts as they are seen now, each worked out when it is first asked for."""
+
+    def __init__(self, row: Row, controls: Controls) -> None:
+        self._row = row
+        self._projections = controls.projections
+        self._seen: dict[str, dict[str, Any]] = {}
+
+    def __getitem__(self, part: str) -> Mapping[str, Any]:
+        seen = self._seen.get(part)
+        if seen is None:
+            seen = self._projections[part].view(self._row.parts[part], self._row.now_ms)
+            self._seen[part] = seen
+        return seen
+
+    def __iter__(self) -> Iterator[str]:
+        return (part for part in self._row.parts if part in self._projections)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, part: object) -> bool:
+        return part in self._row.parts and part in self._projections
 
 
-class Brief(msgspec.Struct, frozen=True, kw_only=True):
+class Brief(Struct, frozen=True, kw_only=True):
     """What every agent on this event shares: the views of the row's parts, and the scope for expressions."""
 
     event: Event
     subject: Subject
     now_ms: int
-    views: Mapping[str, Mapping[str, Any]]
-    scope: Any
+    views: Views
+    scope: Scope
+    live: tuple[str, ...]
 
 
 def brief(row: Row, event: Event, subject: Subject, controls: Controls) -> Brief:
     """The row's parts as they are seen now, and one scope for all expressions on this event."""
-    views = {
-        name: controls.projections[name].view(part, row.now_ms)
-        for name, part in row.parts.items()
-        if name in controls.projections
+    views = Views(row, controls)
+    variables = {
+        "data": event.data,
+        "rows": views,
+        "subject": {"kind": subject.kind, "name": subject.name, "id": subject.id},
+        "event": {"type": event.type, "source": event.lineage.source},
     }
-    scope = controls.expressions.scope(
-        {
-            "data": event.data,
-            "rows": views,
-            "subject": {"kind": subject.kind, "name": subject.name, "id": subject.id},
-            "event": {"type": event.type, "source": event.lineage.source},
-        }
-    )
-    return Brief(event=event, subject=subject, now_ms=row.now_ms, views=views, scope=scope)
+    scope = controls.expressions.scope(variables, controls.gates.get(event.type, ()))
+    live = tuple(live.action_class for live in row.live)
+    return Brief(event=event, subject=subject, now_ms=row.now_ms, views=views, scope=scope, live=live)
+
+
+def sleeps(found: AgentInForce, row: Row, shared: Brief) -> bool:
+    """Whether the agent need not be shown the event: it keeps nothing of the subject, and its gate does not match."""
+    if found.gate is None or found.agent.name in row.own:
+        return False
+    try:
+        return found.gate.evaluate(shared.scope) is not True
+    except ExpressionMiss:
+        return True
 
 
 def context_for(found: AgentInForce, row: Row, shared: Brief) -> Context:
@@ -46,7 +76,6 @@ def context_for(found: AgentInForce, row: Row, shared: Brief) -> Context:
     agent = found.agent
     rows = {part: shared.views[part] for part in agent.reads if part in shared.views}
     return Context(
-        lineage=shared.event.lineage.child(f"context/{agent.name}"),
         agent=agent.name,
         agent_version=agent.version,
         event=shared.event,
@@ -55,8 +84,7 @@ def context_for(found: AgentInForce, row: Row, shared: Brief) -> Context:
         rows=rows,
         ages_ms={part: shared.now_ms - row.folded_ms[part] for part in rows},
         own=row.own.get(agent.name),
-        live=tuple(live.action_class for live in row.live),
+        live=shared.live,
         action_version=row.action_version,
-        digest=digest(_encoder.encode((rows, row.action_version)).hex())[:16],
         scope=shared.scope,
     )

@@ -1,16 +1,44 @@
 """Contexts in, decisions out. An agent that raises or answers nonsense is contained; the others go on."""
 
-from collections.abc import Sequence
+from typing import Annotated, Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from control_plane.catalogue import AgentInForce
 from control_plane.errors import InvalidMessage
-from control_plane.messages import Context, Decision
+from control_plane.messages import Context, Decision, Expectation
+from control_plane.ports.agent import AgentOverran
 
 DECISIONS_PER_EVENT_MAX = 8
 """Decisions that one agent may make on one event."""
+
+PROPOSAL_BYTES_MAX = 32 * 1024
+"""Largest decision, as JSON: its parameters above all."""
+
+BECAUSE_CHARS_MAX = 500
+"""What an agent says beyond it is cut off."""
+
+OVERRAN = "agent_overran"
+"""The code of the one failure that an agent's answer does not follow from; replay takes it from the record."""
+
+
+class _Proposal(Struct, frozen=True, kw_only=True):
+    """What an agent says in a decision; all the rest follows from its context."""
+
+    intent: str
+    parameters: dict[str, Any]
+    confidence: Annotated[float, Meta(ge=0.0, le=1.0)]
+    because: str
+    expects: Expectation | None
+    still_when: str | None
+
+
+_proposal_encoder = msgspec.json.Encoder()
+_proposal_decoder = msgspec.json.Decoder(_Proposal)
+_part_encoder = msgspec.msgpack.Encoder()
+_part_decoder = msgspec.msgpack.Decoder()
 
 
 class Deliberated(Struct, frozen=True):
@@ -25,31 +53,56 @@ def deliberate(found: AgentInForce, context: Context, controls_revision: str) ->
     """Ask one agent. Its failure is a value: the event is kept as a dead letter, the agent's part stays."""
     try:
         if found.remembers:
-            context = replace(context, own=found.agent.remember(context))  # type: ignore[attr-defined]
+            context = replace(context, own=_as_stored(found.agent.remember(context)))  # type: ignore[attr-defined]
         answer = found.agent.decide(context)
-    except Exception as exc:  # noqa: BLE001 - a plug-in of the user's must not stop the loop, whatever it raises
+    except AgentOverran as exc:
+        return _failed(context, OVERRAN, str(exc))
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plug-in of the user's must not stop the loop
         return _failed(context, "agent_failed", f"{type(exc).__name__}: {exc}"[:300])
-    nonsense = _nonsense(answer, context)
-    if nonsense:
-        return _failed(context, "agent_nonsense", nonsense)
-    return Deliberated(
-        context.own, tuple(replace(decision, controls_revision=controls_revision) for decision in answer)
-    )
+    try:
+        _check_answer(answer, context)
+        return Deliberated(context.own, tuple(_as_recorded(decision, controls_revision) for decision in answer))
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as exc:
+        return _failed(context, "agent_nonsense", str(exc)[:300])
 
 
-def _nonsense(answer: Sequence[Decision], context: Context) -> str | None:
+def _check_answer(answer: object, context: Context) -> None:
+    """Raises ValueError when it is no short sequence of decisions on this context."""
     if not isinstance(answer, list | tuple):
-        return f"decide returned {type(answer).__name__}, not a sequence of decisions"
+        raise ValueError(f"decide returned {type(answer).__name__}, not a sequence of decisions")
     if len(answer) > DECISIONS_PER_EVENT_MAX:
-        return f"{len(answer)} decisions on one event; at most {DECISIONS_PER_EVENT_MAX} are taken"
+        raise ValueError(f"{len(answer)} decisions on one event; at most {DECISIONS_PER_EVENT_MAX} are taken")
     ids = set()
     for decision in answer:
         if not isinstance(decision, Decision):
-            return f"decide returned a {type(decision).__name__} among its decisions"
+            raise ValueError(f"decide returned a {type(decision).__name__} among its decisions")
         if decision.agent != context.agent or decision.lineage.causation_id != context.event.lineage.message_id:
-            return "a decision was not built with context.propose"
+            raise ValueError("a decision was not built with context.propose")
         ids.add(decision.lineage.message_id)
-    return "two decisions have the same nth" if len(ids) < len(answer) else None
+    if len(ids) < len(answer):
+        raise ValueError("two decisions have the same nth")
+
+
+def _as_recorded(decision: Decision, controls_revision: str) -> Decision:
+    """The decision as the log will hold it, so that what is judged is what can be read again. Raises ValidationError,
+    TypeError or ValueError when an agent put something else into a field than belongs there."""
+    said = _proposal_encoder.encode({name: getattr(decision, name) for name in _Proposal.__struct_fields__})
+    if len(said) > PROPOSAL_BYTES_MAX:
+        raise ValueError(f"a decision has {len(said)} bytes; at most {PROPOSAL_BYTES_MAX} are taken")
+    proposal = _proposal_decoder.decode(said)
+    return replace(
+        decision,
+        parameters=proposal.parameters,
+        confidence=proposal.confidence,
+        because=proposal.because[:BECAUSE_CHARS_MAX],
+        expects=proposal.expects,
+        controls_revision=controls_revision,
+    )
+
+
+def _as_stored(part: Any) -> Any:
+    """What an agent keeps, as it is after a restart: never otherwise before one."""
+    return None if part is None else _part_decoder.decode(_part_encoder.encode(part))
 
 
 def _failed(context: Context, code: str, detail: str) -> Deliberated:

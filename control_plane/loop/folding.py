@@ -14,7 +14,8 @@ def fold(row: Row, arrival: Arrival, controls: Controls) -> Row:
     projections = controls.folds.get(event.type, ())
     if not projections:
         return row
-    occurred_ms = ms_of(event.occurred_at)
+    # A producer's clock that runs ahead must not push what others say out of the windows.
+    occurred_ms = min(ms_of(event.occurred_at), row.now_ms)
     parts, folded_ms = dict(row.parts), dict(row.folded_ms)
     for projection in projections:
         part = parts.get(projection.name, {})
@@ -28,7 +29,8 @@ def arrived(row: Row, arrival: Arrival) -> Row:
     return replace(row, applied=arrival.offset, now_ms=max(row.now_ms, arrival.recorded_ms))
 
 
-def remembered(row: Row, arrival: Arrival) -> Row:
-    """The row that knows this foreign event when it comes again."""
+def remembered(row: Row, arrival: Arrival) -> Row | None:
+    """The row that knows this foreign event when it comes again; None when it has come before."""
     lineage = arrival.event.lineage
-    return replace(row, seen=row.seen_with(lineage.source, lineage.message_id))
+    seen = row.seen_with(lineage.source, lineage.message_id)
+    return None if seen is None else replace(row, seen=seen)

@@ -123,9 +123,8 @@ def _taken_in(row: Row, arrival: Arrival) -> Row | str:
         else:
             matched = feedback.with_effect_heard(row, effect_of(event))
         return "unmatched" if matched is None else matched
-    if row.has_seen(event.lineage.source, event.lineage.message_id):
-        return "duplicate"
-    return folding.remembered(row, arrival)
+    remembered = folding.remembered(row, arrival)
+    return "duplicate" if remembered is None else remembered
 
 
 def _brief_slow_agents(
@@ -157,21 +156,27 @@ def _deliberate(
     listeners: tuple[AgentInForce, ...], row: Row, shared: briefing.Brief, controls: Controls
 ) -> tuple[Row, list[tuple[AgentInForce, Decision]], tuple[AgentFailure, ...]]:
     """All agents decide on the same row; what they keep of their own is put back together."""
-    own: dict[str, Any] = {}
+    own = row.own
     proposals: list[tuple[AgentInForce, Decision]] = []
     failures: list[AgentFailure] = []
     for found in listeners:
-        if found.slow:
+        if found.slow or briefing.sleeps(found, row, shared):
             continue
         context = briefing.context_for(found, row, shared)
         result = deliberation.deliberate(found, context, controls.revision)
         if result.failure is not None:
             failures.append(AgentFailure(found.agent.name, result.failure))
             continue
-        if found.remembers and result.own != row.own.get(found.agent.name):
-            own[found.agent.name] = result.own
+        if found.remembers and result.own != context.own:
+            own = _with_own(own, found.agent.name, result.own)
         proposals += [(found, decision) for decision in result.decisions]
-    return replace(row, own={**row.own, **own}) if own else row, proposals, tuple(failures)
+    return row if own is row.own else replace(row, own=own), proposals, tuple(failures)
+
+
+def _with_own(own: Mapping[str, Any], agent: str, kept: Any) -> dict[str, Any]:
+    """What agents keep, with one agent's part changed; None keeps nothing."""
+    others = {name: part for name, part in own.items() if name != agent}
+    return others if kept is None else {**others, agent: kept}
 
 
 def _approve(

@@ -1,44 +1,30 @@
-"""What JSON from outside may hold, so that everything after the decoder can carry it: rows, expressions, policies.
-
-Judges bytes, before they are decoded: what is nested too deeply fails at a depth of its own in each of them, and how
-deep that is depends on who calls.
-"""
+"""What JSON from outside may hold, so that everything after the decoder can carry it: rows, expressions, policies."""
 
 import re
+from typing import Any
+
+import msgspec
 
 from control_plane.errors import InvalidMessage
 
 NESTING_MAX = 64
 """Lists and objects inside one another."""
 
-INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
-"""What 64 bits hold."""
-
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
-_LONG_NUMBER = re.compile(rb"\d{19}")
-_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_packer = msgspec.msgpack.Encoder()
 
 
-def check_bounds(raw: bytes) -> None:
-    """Raises InvalidMessage when values are nested too deeply, or an integer has more than 64 bits.
+def check_nesting(raw: bytes) -> None:
+    """Raises InvalidMessage when values are nested too deeply.
 
-    Most messages hold too few brackets and too short numbers to be looked at twice.
+    Judges bytes, before they are decoded: a decoder gives up at a depth that depends on who calls it. Most messages
+    hold too few brackets to be looked at twice.
     """
-    nested = raw.count(b"{") + raw.count(b"[") > NESTING_MAX
-    long_number = _LONG_NUMBER.search(raw) is not None
-    if not (nested or long_number):
+    if raw.count(b"{") + raw.count(b"[") <= NESTING_MAX:
         return
-    values = _STRING.sub(b'""', raw)
-    if nested:
-        _check_nesting(values)
-    if long_number:
-        _check_integers(values)
-
-
-def _check_nesting(values: bytes) -> None:
     depth = 0
-    for bracket in _BRACKET.findall(values):
+    for bracket in _BRACKET.findall(_STRING.sub(b'""', raw)):
         depth += 1 if bracket in (b"{", b"[") else -1
         if depth > NESTING_MAX:
             raise InvalidMessage(
@@ -46,13 +32,14 @@ def _check_nesting(values: bytes) -> None:
             )
 
 
-def _check_integers(values: bytes) -> None:
-    for number in _NUMBER.findall(values):
-        # Text that long is out of bounds unread: Python refuses to read what is very long.
-        if number.lstrip(b"-").isdigit() and (len(number) > 21 or not INTEGER_MIN <= int(number) <= INTEGER_MAX):
-            raise InvalidMessage(
-                "integer_too_large",
-                f"an integer does not fit into 64 bits: {number[:24].decode()}",
-                field="data",
-                cure="Send it as text, or as a number with a decimal point.",
-            )
+def check_integers(data: Any) -> None:
+    """Raises InvalidMessage when an integer has more than 64 bits: a row could not hold it."""
+    try:
+        _packer.encode(data)
+    except OverflowError as exc:
+        raise InvalidMessage(
+            "integer_too_large",
+            "an integer in data does not fit into 64 bits",
+            field="data",
+            cure="Send it as text, or as a number with a decimal point.",
+        ) from exc

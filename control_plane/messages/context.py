@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
-from control_plane.causality import Lineage
+from control_plane.causality import Lineage, digest
 from control_plane.messages.decision import Decision, Expectation
 from control_plane.messages.event import Event
 from control_plane.messages.subject import Subject
+
+_encoder = msgspec.msgpack.Encoder()
 
 
 class ExpressionMiss(Exception):
@@ -26,11 +29,10 @@ class Context(Struct, frozen=True, kw_only=True):
 
     `rows` holds the declared row parts by name, `ages_ms` the milliseconds of log time since each was last folded,
     `own` what the agent itself keeps in the row (rule states), `live` the action classes with a command under way.
-    `digest` identifies the snapshot and goes into each decision. `now_ms` is log time, milliseconds since the epoch.
-    `scope` is this event for compiled expressions; it is opaque and never on the wire.
+    `now_ms` is log time, milliseconds since the epoch. `scope` is this event for compiled expressions; it is opaque and
+    never on the wire.
     """
 
-    lineage: Lineage
     agent: str
     agent_version: str
     event: Event
@@ -41,8 +43,17 @@ class Context(Struct, frozen=True, kw_only=True):
     own: Any = None
     live: tuple[str, ...] = ()
     action_version: int = 0
-    digest: str = ""
     scope: Any = None
+
+    @property
+    def lineage(self) -> Lineage:
+        """Who the context is, once it is sent to an agent that runs apart."""
+        return self.event.lineage.child(f"context/{self.event.subject}/{self.agent}")
+
+    @property
+    def digest(self) -> str:
+        """Identifies the snapshot; it goes into each decision."""
+        return digest(_encoder.encode((self.rows, self.action_version)).hex())[:16]
 
     def matches(self, program: "Evaluates") -> bool:
         """Whether a compiled expression holds; one that meets a missing field does not."""

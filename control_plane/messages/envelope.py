@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from control_plane.causality import Lineage
 from control_plane.causality.lineage import HOP_COUNT_MAX
 from control_plane.errors import InvalidMessage
-from control_plane.messages.bounds import check_bounds
+from control_plane.messages.bounds import check_integers, check_nesting
 
 EVENT_BYTES_MAX = 256 * 1024
 """Largest event that is read; a larger one is a dead letter."""
@@ -81,7 +81,7 @@ _FIELD_IN_ERROR = re.compile(r"`\$\.?([A-Za-z0-9_.\[\]]*)`|field `(\w+)`")
 def read_event_envelope(raw: bytes) -> Envelope:
     """The envelope of an event from anywhere, checked. Raises InvalidMessage with the field and the cure."""
     _check_size(raw, EVENT_BYTES_MAX)
-    check_bounds(raw)
+    check_nesting(raw)
     envelope: Envelope = _decoded(raw, _decoder)
     _check_version(envelope)
     _check_identifiers(envelope)
@@ -143,8 +143,11 @@ def _check_identifiers(envelope: Envelope) -> None:
     for field in ("id", "source", "type"):
         if not getattr(envelope, field):
             raise InvalidMessage(f"{field}_missing", f"{field} is empty", field=field, cure="Give it a value.")
-    together = "".join(getattr(envelope, field) or "" for field in _IDENTIFIERS)
-    if len(together) > IDENTIFIER_CHARS_MAX or _CONTROL_CHARACTER.search(together):
+    together = (
+        f"{envelope.id}{envelope.source}{envelope.type}"
+        f"{envelope.subject or ''}{envelope.correlationid or ''}{envelope.causationid or ''}"
+    )
+    if len(together) > IDENTIFIER_CHARS_MAX or not together.isprintable():
         for field in _IDENTIFIERS:
             _check_identifier(field, getattr(envelope, field) or "")
 
@@ -197,3 +200,4 @@ def _check_time_and_data(envelope: Envelope) -> None:
         )
     if envelope.data is not None and not isinstance(envelope.data, dict):
         raise InvalidMessage("data_not_object", "data is not a JSON object", field="data", cure="Wrap it in an object.")
+    check_integers(envelope.data)

@@ -1,10 +1,15 @@
 """What an event is about: `kind/name` on the wire, an object in expressions and policies."""
 
+from functools import lru_cache
+
 from msgspec import Struct
 
 from control_plane.errors import InvalidMessage
 
 SUBJECT_BYTES_MAX = 256
+
+SUBJECTS_REMEMBERED_MAX = 4_096
+"""Subjects that are not taken apart again when they come soon after."""
 
 
 class Subject(Struct, frozen=True):
@@ -31,12 +36,17 @@ class Subject(Struct, frozen=True):
                 field="subject",
                 cure="Shorten it and keep details in data.",
             )
-        kind, slash, name = text.partition("/")
-        if not (kind and slash and name):
-            raise InvalidMessage(
-                "subject_malformed",
-                f"the subject {text!r} is not kind/name",
-                field="subject",
-                cure="Write it as kind/name, as in service/web-1.",
-            )
-        return cls(kind, name, text)
+        return _parsed(text)
+
+
+@lru_cache(maxsize=SUBJECTS_REMEMBERED_MAX)
+def _parsed(text: str) -> Subject:
+    kind, slash, name = text.partition("/")
+    if not (kind and slash and name):
+        raise InvalidMessage(
+            "subject_malformed",
+            f"the subject {text!r} is not kind/name",
+            field="subject",
+            cure="Write it as kind/name, as in service/web-1.",
+        )
+    return Subject(kind, name, text)

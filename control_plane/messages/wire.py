@@ -126,8 +126,8 @@ def decode_context(raw: bytes) -> Context:
         body = _context_decoder.decode(envelope.data)
     except (msgspec.DecodeError, msgspec.ValidationError) as exc:
         raise invalid("schema_broken", exc, prefix="data.") from exc
-    fields = {name: getattr(body, name) for name in _ContextData.__struct_fields__}
-    return Context(lineage=envelope.lineage(), subject=Subject.parse(envelope.subject), **fields)
+    fields = {name: getattr(body, name) for name in _ContextData.__struct_fields__ if name != "digest"}
+    return Context(subject=Subject.parse(envelope.subject), **fields)
 
 
 def _enveloped(

@@ -4,6 +4,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from control_plane.messages import Context, Decision
+from control_plane.ports.expressions import Program
+
+
+class AgentOverran(Exception):
+    """An agent took longer than it may. Raised by what limits it; a replay takes it from the record."""
 
 
 class Agent(Protocol):
@@ -39,8 +44,11 @@ class RememberingAgent(Agent, Protocol):
     """An agent that keeps a part of the row of its own, such as a rule's firing state.
 
     The part is folded purely, and then shown to `decide` as `context.own`. It must be built of None, bool, int, float,
-    str, bytes, lists and dicts.
+    str, bytes, lists and dicts; None keeps nothing.
     """
+
+    wakes_when: Program | None
+    """While the agent keeps nothing of a subject, it is not shown events on which this does not hold."""
 
     def remember(self, context: Context) -> Any:
         """The part after this event; `context.own` is the part before it."""

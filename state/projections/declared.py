@@ -46,16 +46,17 @@ class Field(Struct, frozen=True, kw_only=True):
         """The field's value as agents, expressions and policies see it."""
         if self.kind in ("last", "first"):
             return kept
-        buckets = [bucket for bucket in kept or () if bucket[0] > now_ms - self.window_ms]
+        edge_ms = now_ms - self.window_ms
+        buckets = kept if kept and kept[0][0] > edge_ms else [bucket for bucket in kept or () if bucket[0] > edge_ms]
         if self.kind == "count":
-            return sum(bucket[1] for bucket in buckets)
+            return sum([bucket[1] for bucket in buckets])
         if not buckets:
             return None
         if self.kind == "min":
-            return min(bucket[3] for bucket in buckets)
+            return min([bucket[3] for bucket in buckets])
         if self.kind == "max":
-            return max(bucket[4] for bucket in buckets)
-        return math.fsum(bucket[2] for bucket in buckets) / sum(bucket[1] for bucket in buckets)
+            return max([bucket[4] for bucket in buckets])
+        return math.fsum([bucket[2] for bucket in buckets]) / sum([bucket[1] for bucket in buckets])
 
 
 class Projection(Struct, frozen=True, kw_only=True):
@@ -106,8 +107,11 @@ def _folded(kept: Any, value: float, occurred_ms: int, window_ms: int) -> list[l
 def _with_bucket(
     kept: Any, end_ms: int, window_ms: int, grown: Callable[[list[Any]], list[Any]], *fresh: Any
 ) -> list[list[Any]]:
-    """The buckets with one more event in the bucket that ends at `end_ms`; buckets that left the window are dropped."""
-    newest_ms = max([end_ms, *(bucket[0] for bucket in kept or ())])
+    """The buckets, oldest first, with one more event in the bucket that ends at `end_ms`; buckets that left the window
+    are dropped."""
+    if kept and kept[-1][0] == end_ms and kept[0][0] > end_ms - window_ms:
+        return [*kept[:-1], grown(kept[-1])]
+    newest_ms = max(end_ms, kept[-1][0]) if kept else end_ms
     buckets = [bucket for bucket in kept or () if bucket[0] > newest_ms - window_ms]
     if end_ms <= newest_ms - window_ms:
         return buckets

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from control_plane.adapters.memory import MemoryLog
 from control_plane.catalogue import Controls
+from control_plane.causality.lineage import SOURCE
 from control_plane.errors import InvalidMessage
 from control_plane.loop.arrival import Arrival
 from control_plane.loop.intake import check_event
@@ -76,9 +77,10 @@ class CleanFold:
         """Take one record."""
         try:
             event = decode_event(record.value, record.recorded_ms)
-            if event.type == CONTROLS_ADOPTED:
+            by_owner = event.lineage.source == SOURCE
+            if event.type == CONTROLS_ADOPTED and by_owner:
                 self._controls = self._source.at(event.data["revision"])
-            elif event.type == TICK:
+            elif event.type == TICK and by_owner:
                 for subject, row in sorted(self.rows.items()):
                     due_ms = row.due_ms()
                     if due_ms is not None and due_ms <= record.recorded_ms:

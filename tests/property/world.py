@@ -61,6 +61,13 @@ POISON: tuple[bytes, ...] = (
     b'{"specversion":"0.3","id":"p","source":"t","type":"service.measured","subject":"service/web-1"}',
     b'{"specversion":"1.0","source":"t","type":"service.measured","subject":"service/web-1"}',
     b'{"specversion":"1.0","id":"p","source":"t","type":"service.measured","subject":"web"}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"clock.tick","subject":"partition/0"}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"controls.adopted","subject":"partition/0"}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"service.measured","subject":"service/a","data":{"rss":99999999999999999999}}',
+    b'{"specversion":"1.0","id":"p","source":"t","type":"service.measured","subject":"service/a","data":'
+    + b'{"a":' * 70
+    + b"1"
+    + b"}" * 71,
     b'{"specversion":"1.0","id":"p","source":"t","type":"service.unheard_of","subject":"service/web-1"}',
     b'{"specversion":"1.0","id":"p","source":"t","type":"decision.proposed","subject":"service/web-1"}',
     b'{"specversion":"1.0","id":"p","source":"t","type":"service.measured","subject":"service/web-1","data":{"rss":"much"}}',
