@@ -56,7 +56,7 @@ class Compaction:
         first = self._first_kept()
         self._batch.put(*kept_entry(partition, first, self._cleaned))
         self._commit(self._batch, 0)
-        for offset in range(partition.first, first):
+        for offset in self._removed:
             partition.tail.pop(offset, None)
         partition.first, partition.cleaned = first, self._cleaned
         return seen, len(self._removed)

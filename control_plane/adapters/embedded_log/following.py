@@ -7,8 +7,9 @@ looks again.
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from rocksdict import AccessType, DBRecoveryMode, Rdict
 
@@ -16,13 +17,15 @@ from control_plane.adapters.embedded_log.faults import damaged, fault
 from control_plane.adapters.embedded_log.high_water import required
 from control_plane.adapters.embedded_log.journal import check_journals
 from control_plane.adapters.embedded_log.store import Store, store_options
-from control_plane.errors import InvalidSettings
+from control_plane.errors import DataDamaged, InvalidSettings
 
 LOOKS_MAX: Final = 20
 """How often a file that has just gone is taken for the writer's doing."""
 
 _NOT_LINKED: Final = ("LOCK", "LOG", "rocksdict-config.json")
 _GONE: Final = "No such file or directory"
+
+Seen = TypeVar("Seen")
 
 
 class FollowingStore(Store):
@@ -97,6 +100,21 @@ class FollowingStore(Store):
             except Exception as exc:  # RocksDB's errors have no class of their own
                 if _GONE not in str(exc) or look == LOOKS_MAX - 1:
                     raise fault(exc, self.path, "Nothing new was read.") from exc
+
+    def caught_up(self, look: Callable[[Store], Seen]) -> Seen:
+        """What a look at the store finds once it has caught up. Raises DataDamaged.
+
+        A journal that the writer removed between being listed and being read leaves a hole in what a secondary sees,
+        without a word, until it catches up again; only a hole that stays is damage.
+        """
+        for _ in range(LOOKS_MAX - 1):
+            self.catch_up()
+            try:
+                return look(self)
+            except DataDamaged:
+                continue
+        self.catch_up()
+        return look(self)
 
     def close(self) -> None:
         """Let go of the store and of what was noted about it."""

@@ -59,6 +59,15 @@ class Index:
             find_end(store, partition)
         return index
 
+    def load_newer(self, store: Store) -> "Index":
+        """Read it again from a store that has gone on. Raises DataDamaged, also where it seems to have gone back."""
+        newer = Index.load(store)
+        for place, known in self.partitions.items():
+            found = newer.partitions.get(place)
+            if found is None or found.next < known.next or found.first < known.first:
+                raise damaged(store.path, f"{known.place} has lost records that it had", "Nothing new was read.")
+        return newer
+
     def add_topic(self, name: str, topic_id: int, config: TopicConfig) -> None:
         """Take a topic in, with its partitions."""
         self.topics[name] = config

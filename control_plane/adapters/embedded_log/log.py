@@ -15,7 +15,7 @@ from rocksdict import WriteBatch
 
 from control_plane.adapters.embedded_log import limits
 from control_plane.adapters.embedded_log.codec import encode_record
-from control_plane.adapters.embedded_log.following import FollowingStore
+from control_plane.adapters.embedded_log.following import LOOKS_MAX, FollowingStore
 from control_plane.adapters.embedded_log.group_sync import GroupSync
 from control_plane.adapters.embedded_log.index import Index, committed_entry, topic_entry
 from control_plane.adapters.embedded_log.maintenance import DIRTY_RECORDS_MIN, Maintenance
@@ -31,6 +31,7 @@ from control_plane.adapters.embedded_log.opening import Opened, open_to_read, op
 from control_plane.adapters.embedded_log.partition import Partition, Tail
 from control_plane.adapters.embedded_log.reading import read_records
 from control_plane.adapters.embedded_log.store import new_batch
+from control_plane.errors import DataDamaged
 from control_plane.ports.backbone import Position, Record
 
 FREE_BYTES_MIN: Final = 32 * 1024 * 1024
@@ -58,7 +59,9 @@ class EmbeddedLog:
         self._high_water = opened.high_water
         self._durability = durability
         self._now_ms = now_ms
-        self._index = Index.load(opened.store)
+        following = opened.store if isinstance(opened.store, FollowingStore) else None
+        self._looks_max = LOOKS_MAX if following else 1
+        self._index = following.caught_up(Index.load) if following else Index.load(opened.store)
         self._tail = Tail()
         self._listeners: list[Listener] = []
         self._group_sync = GroupSync(opened.store, opened.high_water) if opened.high_water else None
@@ -250,6 +253,11 @@ class EmbeddedLog:
         self, topic: str, partition: int, offset: int, *, max_records: int = 500, max_bytes: int = 1 << 20
     ) -> list[Record]:
         """Records from an offset on, or from the first kept one; at least one if there is any. Raises DataDamaged."""
+        for _ in range(self._looks_max - 1):
+            try:
+                return read_records(self._store, self._partition(topic, partition), offset, max_records, max_bytes)
+            except DataDamaged:
+                self.refresh()
         return read_records(self._store, self._partition(topic, partition), offset, max_records, max_bytes)
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
@@ -264,8 +272,7 @@ class EmbeddedLog:
     def refresh(self) -> None:
         """See what the writer has written since. Only for a read-only log; raises DataDamaged."""
         assert isinstance(self._store, FollowingStore), "a writer sees everything at once"
-        self._store.catch_up()
-        self._index = Index.load(self._store)
+        self._index = self._store.caught_up(self._index.load_newer)
 
     def _partition(self, topic: str, partition: int) -> Partition:
         found = self._index.partitions.get((topic, partition))

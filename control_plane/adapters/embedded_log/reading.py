@@ -22,10 +22,13 @@ def read_records(store: Store, partition: Partition, offset: int, records_max: i
 
 
 def _from_tail(partition: Partition, offset: int, records_max: int, bytes_max: int) -> list[Record]:
+    """Everything from a kept record on is kept, too, but for what compaction has removed."""
     tail = partition.tail
     found: list[Record] = []
     for at in range(offset, min(partition.next, offset + records_max)):
-        record = tail[at]
+        record = tail.get(at)
+        if record is None:
+            continue
         bytes_max -= len(record.key) + len(record.value)
         if bytes_max < 0 and found:
             break

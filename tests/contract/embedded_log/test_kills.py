@@ -88,6 +88,17 @@ def test_a_reader_beside_a_live_writer_sees_new_records_after_a_refresh(tmp_path
         writer.kill()
 
 
+def test_a_log_that_was_killed_takes_new_records_behind_the_old_ones(tmp_path: Path) -> None:
+    acknowledged_until_killed(tmp_path / "log", acknowledgements=30)
+
+    with EmbeddedLog.open(tmp_path / "log") as log:
+        end = log.bounds(TOPIC, 0)[1]
+        (position,) = log.write([Append(TOPIC, 0, b"key", b"value")])
+
+        assert position.offset == end
+        assert log.read(TOPIC, 0, end)[0].value == b"value"
+
+
 def check_whole(log: EmbeddedLog, end: int, start: int = 0) -> None:
     """Every record is there, in order and as it was written, and the group's offset is that of a whole write."""
     offset = start
@@ -100,14 +111,3 @@ def check_whole(log: EmbeddedLog, end: int, start: int = 0) -> None:
     assert committed is not None
     assert (committed.offset, committed.metadata) == (end, b"mark %d" % end)
     assert end % RECORDS_PER_WRITE == 0
-
-
-def test_a_log_that_was_killed_takes_new_records_behind_the_old_ones(tmp_path: Path) -> None:
-    acknowledged_until_killed(tmp_path / "log", acknowledgements=30)
-
-    with EmbeddedLog.open(tmp_path / "log") as log:
-        end = log.bounds(TOPIC, 0)[1]
-        (position,) = log.write([Append(TOPIC, 0, b"key", b"value")])
-
-        assert position.offset == end
-        assert log.read(TOPIC, 0, end)[0].value == b"value"
