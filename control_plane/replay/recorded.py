@@ -1,5 +1,5 @@
-"""What the loop said when it was live, as the log holds it, by topic and id; and the rulings that cannot be asked for
-again."""
+"""What the loop said when it was live, as the log holds it, by topic and id; and the answers from outside in it that
+cannot be had again."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,10 @@ import msgspec
 from msgspec import Struct
 
 from control_plane.errors import ContinuityBroken
-from control_plane.messages import Question, Reason, Ruling, topics
+from control_plane.loop.deliberation import OVERRAN
+from control_plane.messages import Reason, Ruling, topics
 from control_plane.ports.backbone import Position, Record
 from control_plane.ports.log_reader import LogReader
-from control_plane.ports.policy_engine import PolicyEngine, PolicySet
 from control_plane.replay.said import SAID_IN, Said, said_in
 
 
@@ -26,12 +26,17 @@ class Recorded(Struct):
 
 
 class RecordedLog:
-    """The index of a whole log. Holds digests, not messages."""
+    """The index of a whole log. Holds digests, not messages; and what cannot be worked out again.
+
+    `faults` are rulings by decision id; `overruns` what is said of agents that took too long, by the event's partition
+    and offset and the agent's name.
+    """
 
     def __init__(self) -> None:
         self.messages: dict[tuple[str, str], Recorded] = {}
         self.unreadable: list[Record] = []
         self.faults: dict[str, Ruling] = {}
+        self.overruns: dict[tuple[int, int], dict[str, str]] = {}
 
     @classmethod
     def of(cls, reader: LogReader) -> "RecordedLog":
@@ -59,6 +64,8 @@ class RecordedLog:
             self.messages[said.key] = Recorded(said, place)
             if record.topic == topics.VERDICTS:
                 self._note_fault(record)
+            if record.topic == topics.DEAD_LETTERS and said.ours:
+                self._note_overrun(record)
             return
         known.copies += 1
         if known.unequal is None and not known.said.equals(said):
@@ -71,23 +78,10 @@ class RecordedLog:
                 answer="deny", reasons=verdict.reasons, revision=verdict.policy_revision, problem=verdict.problem
             )
 
-
-class PinnedEngine:
-    """A policy engine that repeats the recorded faults and asks the real one for everything else."""
-
-    def __init__(self, engine: PolicyEngine, faults: dict[str, Ruling]) -> None:
-        self.concurrent = engine.concurrent
-        self.pinned = 0
-        self._engine = engine
-        self._faults = faults
-
-    async def rule(self, question: Question, policies: PolicySet) -> Ruling:
-        """The ruling, as it was or as it would be."""
-        fault = self._faults.get(question.id)
-        if fault is None:
-            return await self._engine.rule(question, policies)
-        self.pinned += 1
-        return fault
+    def _note_overrun(self, record: Record) -> None:
+        letter = _letter_decoder.decode(record.value).data
+        if letter.code == OVERRAN and letter.agent is not None:
+            self.overruns.setdefault((letter.partition, letter.offset), {})[letter.agent] = letter.detail
 
 
 def whole_partition(reader: LogReader, topic: str, partition: int) -> Iterator[Record]:
@@ -120,5 +114,18 @@ class _VerdictRecord(Struct):
     data: _VerdictData
 
 
+class _LetterData(Struct):
+    partition: int
+    offset: int
+    code: str
+    detail: str
+    agent: str | None
+
+
+class _LetterRecord(Struct):
+    data: _LetterData
+
+
+_letter_decoder = msgspec.json.Decoder(_LetterRecord)
 _problem_decoder = msgspec.json.Decoder(_ProblemRecord)
 _verdict_decoder = msgspec.json.Decoder(_VerdictRecord)

@@ -12,8 +12,9 @@ from state.rows import decode_stored
 class Report(Struct, frozen=True, kw_only=True):
     """`records` were folded again; `recorded` and `replayed` messages are compared, each id once.
 
-    `copies` counts further copies on the log (a log is at least once), `pinned` the rulings that were taken from the
-    record because the engine had failed, `not_processed` what the live loop had not put out when the log was read.
+    `copies` counts further copies on the log (a log is at least once), `pinned` the answers that were taken from the
+    record because an engine had failed or an agent had taken too long, `not_processed` what the live loop had not put
+    out when the log was read.
     """
 
     records: int
@@ -42,7 +43,7 @@ def render(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield f"records folded: {report.records}"
     yield f"recorded: {report.recorded} messages, {report.copies} further copies, hash {report.recorded_hash}"
-    yield f"replayed: {report.replayed} messages, {report.pinned} rulings pinned, hash {report.replayed_hash}"
+    yield f"replayed: {report.replayed} messages, {report.pinned} answers pinned, hash {report.replayed_hash}"
     yield f"state: hash {report.state_hash}"
     if report.not_processed:
         yield f"not yet processed when the log was read: {report.not_processed} messages"

@@ -9,7 +9,8 @@ from control_plane.ports.controls_source import ControlsSource
 from control_plane.ports.log_reader import LogReader
 from control_plane.ports.policy_engine import PolicyEngine
 from control_plane.replay.comparison import Comparison, hash_of
-from control_plane.replay.recorded import PinnedEngine, RecordedLog, whole_partition
+from control_plane.replay.pinned import PinnedControls, PinnedEngine, overruns_by_event
+from control_plane.replay.recorded import RecordedLog, whole_partition
 from control_plane.replay.report import Report, state_hash
 
 
@@ -29,12 +30,13 @@ async def replay(
     Raises ContinuityBroken when the log does not begin at its beginning, or lacks controls; DataDamaged.
     """
     recorded = RecordedLog.of(reader)
-    pinned = PinnedEngine(engine, recorded.faults)
+    pinned_engine = PinnedEngine(engine, recorded.faults)
+    pinned_controls = PinnedControls(controls, overruns_by_event(reader, recorded.overruns))
     comparison = Comparison(recorded, reader)
     rows: list[tuple[int, bytes, bytes]] = []
     records = 0
     for partition in range(reader.partitions(topics.EVENTS)):
-        fold = _Fold(partition, Partitions(engine=pinned, controls=controls))
+        fold = _Fold(partition, Partitions(engine=pinned_engine, controls=pinned_controls))
         processed_below = (committed or {}).get(partition, 0)
         await fold.begin()
         for batch in _batches(whole_partition(reader, topics.EVENTS, partition), batch_records, processed_below):
@@ -42,7 +44,8 @@ async def replay(
             comparison.take(await fold.take(batch), processed=batch[0].offset < processed_below)
         rows += fold.rows()
     comparison.finish()
-    return _report(recorded, comparison, pinned=pinned.pinned, records=records, state=state_hash(rows))
+    pinned = pinned_engine.pinned + pinned_controls.pinned
+    return _report(recorded, comparison, pinned=pinned, records=records, state=state_hash(rows))
 
 
 class _Fold:

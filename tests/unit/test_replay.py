@@ -6,11 +6,15 @@ import msgspec
 import pytest
 
 from control_plane.adapters.memory import MemoryBackbone, MemoryLog, VirtualClock
+from control_plane.catalogue import Controls
 from control_plane.errors import ContinuityBroken
-from control_plane.messages import Question, Ruling, topics
+from control_plane.messages import Context, Decision, Question, Ruling, topics
 from control_plane.partition import Partitions
+from control_plane.ports.agent import AgentOverran
 from control_plane.ports.backbone import Output, Record
+from control_plane.ports.controls_source import ControlsSource
 from control_plane.replay import Report, render, replay, state_hash
+from control_plane.workspace.compiling import compile_controls
 from tests import builders
 
 STRICT = builders.control_set(builders.intent(), builders.row(), builders.rule())
@@ -45,12 +49,24 @@ def with_value(record: Record, value: bytes) -> Record:
     return msgspec.structs.replace(record, value=value)
 
 
-async def live_log(answer: builders.Answering = builders.allow, *, subjects: int = 3) -> MemoryLog:
+class SingleControls:
+    """One set of controls, under every revision."""
+
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+
+    def at(self, revision: str) -> Controls:
+        return self._controls
+
+
+async def live_log(
+    answer: builders.Answering = builders.allow, *, subjects: int = 3, controls: ControlsSource = CONTROLS
+) -> MemoryLog:
     """A log on which each subject was restarted once; offset 0 adopts controls, then one event per subject."""
     clock = VirtualClock()
     log = MemoryLog(clock.now_ms)
     backbone = MemoryBackbone(log)
-    backbone.own_events(Partitions(engine=builders.ScriptedEngine(answer), controls=CONTROLS))
+    backbone.own_events(Partitions(engine=builders.ScriptedEngine(answer), controls=controls))
     await backbone.start()
     await backbone.append([builders.output(builders.adopted(STRICT.revision), 0)])
     for number in range(subjects):
@@ -211,6 +227,30 @@ async def test_a_ruling_that_failed_is_taken_from_the_record() -> None:
 
     assert report.equal
     assert report.pinned == 3
+
+
+async def test_an_agent_that_took_too_long_is_taken_from_the_record() -> None:
+    class Stalling:
+        name, version, listens_to, reads, intents = "stalling", "1.0.0", ("service.measured",), (), ("restart_service",)
+        stalls = True
+
+        def decide(self, context: Context) -> list[Decision]:
+            if self.stalls and context.subject.name == "web-1":
+                raise AgentOverran("decide took longer than 0.25 s")
+            return [context.propose("restart_service", because="always")]
+
+    stalling = Stalling()
+    tools = msgspec.structs.replace(builders.TOOLS, agents={"agent": lambda item: stalling})
+    found = builders.control_set(builders.intent(), builders.item("agent", "stalling", "-"))
+    controls = SingleControls(compile_controls(found, tools))
+    log = await live_log(controls=controls)
+    stalling.stalls = False
+
+    report = await replay(log, controls, builders.ScriptedEngine())
+
+    assert report.equal, render(report)
+    assert report.pinned == 1
+    assert [record.value.count(b"agent_overran") for record in log.read(topics.DEAD_LETTERS, 0)] == [1]
 
 
 async def test_a_ruling_that_did_not_fail_is_asked_for_again() -> None:
