@@ -34,7 +34,7 @@ BANNED: Final[dict[str, str]] = {
     "numbers.range_step": "It takes as long as its arguments say: walk what is in input or data.",
     "walk": "It takes as long as its input is large: name the path.",
     "trace": "Give a reason with its own code instead.",
-    "print": "Give a reason with its own code instead; print is for *_test.rego.",
+    "print": "Give a reason with its own code instead; print is for tests.",
 }
 _BANNED_FAMILIES: Final[dict[str, str]] = {
     "rand": "Rulings must be the same again on replay.",

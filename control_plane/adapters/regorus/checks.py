@@ -21,7 +21,7 @@ Place = tuple[tuple[str, ...], str]
 
 
 def check_policies(modules: Sequence[tuple[str, str]]) -> list[Flaw]:
-    """All flaws of (name, Rego text) modules, in the order of the files. Modules named `*_test.rego` are tests."""
+    """All flaws of (name, Rego text) modules, in the order of the files. Modules named `*_test` are tests."""
     return parsed(modules)[1]
 
 

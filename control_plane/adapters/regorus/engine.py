@@ -15,7 +15,7 @@ import msgspec
 from control_plane.adapters.regorus.assembly import QUERY, Assembly, InputPath, assemble
 from control_plane.adapters.regorus.checks import data_document, parsed
 from control_plane.adapters.regorus.module_checks import CODE
-from control_plane.adapters.regorus.syntax import new_engine
+from control_plane.adapters.regorus.syntax import is_test, new_engine
 from control_plane.errors import InvalidWorkspace
 from control_plane.messages import Question, Reason, Ruling
 from control_plane.ports.policy_engine import RULING_TIMEOUT_MS, PolicySet
@@ -115,7 +115,7 @@ class _Compiled:
     """One policy set, ready to be asked."""
 
     def __init__(self, policies: PolicySet) -> None:
-        modules, flaws = parsed([module for module in policies.modules if not module[0].endswith("_test.rego")])
+        modules, flaws = parsed([module for module in policies.modules if not is_test(module[0])])
         data, wrong = data_document(policies.data)
         flaws += wrong
         if flaws:

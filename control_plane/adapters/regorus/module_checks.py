@@ -25,6 +25,7 @@ CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _COPY_SHAPE = 'Write it as {"code": "too_wide", "msg": "a sentence"}.'
 _LITERALS = ("String", "RawString", "Number", "Bool", "Null", "Array", "Set")
 _LOOPS = ("SomeIn", "Every")
+_COMPREHENSIONS = ("ArrayCompr", "SetCompr", "ObjectCompr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ def check_module(module: Module, packages: Mapping[tuple[str, ...], Package]) ->
     yield from _package(module)
     yield from _entries(module)
     yield from _reads(module)
+    yield from _negations(module)
     yield from _constructs(module)
     yield from _loops(module)
 
@@ -85,7 +87,7 @@ def _package(module: Module) -> Iterator[Flaw]:
         cure = "Name it setpoint.permits.NAME, setpoint.guardrails.NAME or setpoint.lib.NAME."
         yield module.flaw(_head(module), f"package {name} is no permit, no guardrail and no library", cure)
     elif last.endswith("_test"):
-        cure = "Rename the file to end in _test.rego, or the package."
+        cure = "Let the name of the file end in _test as well, or rename the package."
         yield module.flaw(_head(module), f"package {name} is named like tests, but its file is not", cure)
 
 
@@ -147,6 +149,26 @@ def _read(module: Module, node: Node, path: tuple[str, ...], whole: bool) -> Ite
     elif path[1] == "setpoint" and (path[2:3] != ("lib",) or len(path) < 4):
         cure = "Put what both need into a package setpoint.lib.NAME and import it."
         yield module.flaw(node, "a policy reads another policy", cure)
+
+
+def _negations(module: Module) -> Iterator[Flaw]:
+    """`not is_number(input.x)` must not guard anything: where x is missing, OPA finds it undefined, and not true."""
+    for rule in module.rules:
+        local = declared(rule, module) - RESERVED
+        for kind, node in walk(rule.node):
+            if kind == "NotExpr" and not _is_safe_to_negate(node["expr"], local):
+                cure = "Give it a rule of its own: `known if is_number(input.x)`, and then `not known`."
+                problem = (
+                    "`not` stands before a call or comparison that reads a field; OPA ignores it when that is missing"
+                )
+                yield module.flaw(node, problem, cure)
+
+
+def _is_safe_to_negate(expr: Node, local: Collection[str]) -> bool:
+    if steps_of(expr)[0]:
+        return True
+    read = [path for _, path, whole in references(expr) if not whole or len(path) > 1 or path[0] not in local]
+    return not read and not any(kind in _COMPREHENSIONS for kind, _ in walk(expr))
 
 
 def _constructs(module: Module) -> Iterator[Flaw]:

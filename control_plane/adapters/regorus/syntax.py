@@ -26,7 +26,8 @@ NESTING_MAX = 10
 Node = dict[str, Any]
 Kind = Literal["permits", "guardrails", "lib", "test", "unknown"]
 
-TEST_SUFFIX = "_test.rego"
+TEST_SUFFIX = "_test"
+"""How the names of test modules end, before `.rego` where they have that."""
 _OPAQUE = re.compile(r'#[^\n]*|"(?:\\.|[^"\\\n])*"|`[^`]*`')
 _OPEN, _CLOSE = "([{", ")]}"
 _PLACE = re.compile(r"--> (.+?):(\d+):(\d+)")
@@ -57,7 +58,7 @@ class Module:
 
     @cached_property
     def kind(self) -> Kind:
-        if self.file.endswith(TEST_SUFFIX):
+        if is_test(self.file):
             return "test"
         match self.package:
             case ("setpoint", "permits" | "guardrails" | "lib" as kind, _):
@@ -94,6 +95,11 @@ class Module:
         line = before.count("\n") + 1 if node else 0
         column = len(before) - (before.rfind("\n") + 1) + 1 if node else 0
         return Flaw(file=self.file, line=line, column=column, problem=problem, cure=cure)
+
+
+def is_test(name: str) -> bool:
+    """Whether a module is a test of policies by its name, and so never part of a ruling."""
+    return name.removesuffix(".rego").endswith(TEST_SUFFIX)
 
 
 def new_engine() -> Any:

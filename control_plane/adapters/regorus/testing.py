@@ -130,7 +130,7 @@ class _Instrumented:
         for rule in self.module.rules:
             first, last = self._span(rule)
             if lines is None or any(line in lines for line in range(first, last + 1)):
-                cure = "Write one that does, in its _test.rego."
+                cure = "Write one that does."
                 yield self.module.flaw(rule.node, f"no test makes this rule of {rule.name} true", cure)
 
     def _before_reason(self, rule: Rule) -> int:

@@ -10,15 +10,23 @@ from tests.contract.policy_engine.asking import Asking
 
 NARROW = """package setpoint.guardrails.narrow
 
-deny contains {"code": "share_unknown", "msg": "no share"} if not is_number(input.facts.share)
+deny contains {"code": "share_unknown", "msg": "no share"} if not share_known
 
-deny contains {"code": "max_unknown", "msg": "no maximum"} if not is_number(input.intent.limits.share_max)
+deny contains {"code": "max_unknown", "msg": "no maximum"} if not max_known
 
 deny contains {"code": "too_wide", "msg": "too wide"} if input.facts.share > input.intent.limits.share_max
 
-deny contains {"code": "zone_closed", "msg": "closed"} if data.zones[input.decision.subject.name].closed != false
+deny contains {"code": "zone_closed", "msg": "closed"} if not zone_open
 
-deny contains {"code": "name_odd", "msg": "odd"} if not startswith(input.decision.subject.name, "web-")
+deny contains {"code": "name_odd", "msg": "odd"} if not name_fine
+
+share_known if is_number(input.facts.share)
+
+max_known if is_number(input.intent.limits.share_max)
+
+zone_open if data.zones[input.decision.subject.name].closed == false
+
+name_fine if startswith(input.decision.subject.name, "web-")
 
 escalate contains {"code": "many", "msg": "many"} if count(harmful) > 1
 
