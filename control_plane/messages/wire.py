@@ -4,7 +4,7 @@ One message gives one sequence of bytes, always the same: replay compares them. 
 envelope or our own schemas; a user's event types are judged by `control_plane.loop.intake`.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -78,17 +78,20 @@ _CONTEXT_SCHEMA: Final = schema_of(Context)
 _context_decoder = msgspec.json.Decoder(_ContextData)
 
 
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _encoder = msgspec.json.Encoder()
 
 
 def utc(ms: int) -> datetime:
     """Milliseconds since the epoch as an aware datetime."""
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+    return _EPOCH + timedelta(milliseconds=ms)
 
 
 def ms_of(when: datetime) -> int:
     """An aware datetime as milliseconds since the epoch, rounded down."""
-    return int(when.timestamp() * 1000)
+    # In whole numbers: a timestamp as a float is off by a millisecond now and then.
+    since = when - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 def encode(message: Internal) -> bytes:
