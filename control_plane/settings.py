@@ -4,8 +4,6 @@ Reads no file and no clock: the caller gives the mapping of `setpoint.yaml`, the
 later source wins: defaults, then the file, then `SETPOINT_...`, then the command line.
 """
 
-import importlib.metadata
-import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -135,6 +133,8 @@ class Settings:
 
 def setpoint_version() -> str:
     """The version that is installed; a tree that is run without being installed has none."""
+    import importlib.metadata  # Costs 14 ms, which every command would pay.
+
     try:
         return importlib.metadata.version("setpoint")
     except importlib.metadata.PackageNotFoundError:
@@ -252,6 +252,8 @@ def _store(value: Any) -> str:
     if scheme == "sqlite+aiosqlite" and rest.startswith("/") and len(rest) > 1 and rest != "/:memory:":
         return text
     if scheme == "postgresql+asyncpg" and rest:
+        import importlib.util
+
         if importlib.util.find_spec("asyncpg") is None:
             raise ValueError(
                 "the driver asyncpg is not installed. Install it, or use sqlite+aiosqlite:///data/audit.db."

@@ -69,7 +69,7 @@ def test_every_setting_is_in_the_docs_with_its_variable_its_default_and_its_help
 @pytest.mark.skipif(not module_exists("control_plane.cli.main"), reason="there is no command line yet")
 def test_every_command_is_in_the_documentation() -> None:
     import typer.main
-    from click import Group
+    from typer.core import TyperGroup as Group
 
     def commands(group: Group, path: str) -> Iterator[str]:
         for name, command in group.commands.items():

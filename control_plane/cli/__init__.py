@@ -1,0 +1,1 @@
+"""The command `setpoint`. Talks to a running service over REST; what can work without one reads files."""

@@ -1,0 +1,29 @@
+"""The command demo. What it shows lives in `control_plane.demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control_plane.cli.output import AsJson
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="incident")] = "incident",
+    seed: Annotated[int | None, typer.Option(min=0, help="Draws what is broken, how and when.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Keep what it wrote in this folder, new or empty.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Another log, as in kafka://127.0.0.1:9092.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Break real processes and watch the loop repair them.
+
+    Ends by itself with a scorecard; exit code 0 only if all went well. Next: setpoint init my-loop --example incident
+    """
+    from control_plane.demo.command import demo_command
+
+    raise typer.Exit(demo_command(name, seed=seed, json_output=as_json, data=data, backbone=backbone))

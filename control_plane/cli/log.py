@@ -1,0 +1,123 @@
+"""Commands that read a log without a service: log info and replay."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from control_plane.cli.exits import BAD_USAGE, FOUND_WRONG, CommandError, group_of
+from control_plane.cli.output import AsFormat, AsJson, Format, format_of, put, put_columns, put_json
+from control_plane.cli.places import HERE, WorkspaceOption, settings_of
+from control_plane.settings import Settings
+
+if TYPE_CHECKING:
+    from control_plane.ports.log_reader import LogReader
+
+Data = Annotated[Path | None, typer.Option("--data", help="The data directory of an embedded log.")]
+Backbone = Annotated[str | None, typer.Option(help="The log's URL: embedded://PATH or kafka://host:9092.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = group_of("The log itself, read-only.")
+    group.command("info")(info)
+    app.add_typer(group, name="log")
+    app.command("replay")(replay)
+
+
+def info(
+    data: Data = None,
+    backbone: Backbone = None,
+    workspace: WorkspaceOption = HERE,
+    as_json: AsJson = False,
+    output: AsFormat = Format.COLUMNS,
+) -> None:
+    """What each topic holds; works beside a running service.
+
+    With -o wide partition by partition.
+    """
+    settings = _log_settings(data, backbone, workspace)
+    reader = _opened(settings)
+    try:
+        found = _partitions(reader)
+    finally:
+        reader.close()
+    chosen = format_of(as_json, output)
+    if chosen is Format.JSON:
+        put_json({"backbone": settings.backbone, "partitions": found})
+        return
+    if chosen is Format.WIDE:
+        rows = [(one["topic"], one["partition"], one["first"], one["next"], one["records_max"]) for one in found]
+        put_columns(("TOPIC", "PARTITION", "FIRST", "NEXT", "RECORDS AT MOST"), rows)
+        return
+    by_topic: dict[str, list[int]] = {}
+    for one in found:
+        by_topic.setdefault(one["topic"], []).append(one["records_max"])
+    put_columns(
+        ("TOPIC", "PARTITIONS", "RECORDS AT MOST"),
+        [(topic, len(counts), sum(counts)) for topic, counts in by_topic.items()],
+    )
+
+
+def replay(
+    data: Data = None, backbone: Backbone = None, workspace: WorkspaceOption = HERE, as_json: AsJson = False
+) -> None:
+    """Run a log once more and compare every byte.
+
+    Under the same versions the loop must say the same again. Exit code 1 on any difference.
+    """
+    reader = _opened(_log_settings(data, backbone, workspace))
+    import asyncio
+
+    from control_plane import bootstrap
+    from control_plane.replay import render
+
+    try:
+        report = asyncio.run(bootstrap.replay(reader))
+    finally:
+        reader.close()
+    if as_json:
+        import msgspec
+
+        put_json({"equal": report.equal, **msgspec.to_builtins(report)})
+    else:
+        put(render(report))
+    if not report.equal:
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _log_settings(data: Path | None, backbone: str | None, workspace: Path) -> Settings:
+    if data is not None and backbone is not None:
+        raise CommandError("give --data or --backbone, not both.", BAD_USAGE)
+    if data is not None and not data.is_dir():
+        raise CommandError(f"{data} is no folder. Nothing was read.", BAD_USAGE)
+    overrides = {"data_dir": None if data is None else str(data.resolve()), "backbone": backbone}
+    if data is not None:
+        overrides["backbone"] = f"embedded://{data.resolve() / 'log'}"
+    return settings_of(workspace, overrides)
+
+
+def _opened(settings: Settings) -> "LogReader":
+    path = Path(settings.backbone.removeprefix("embedded://").partition("?")[0])
+    if settings.backbone.startswith("embedded://") and not path.is_dir():
+        raise CommandError(
+            f"there is no log at {path}. Nothing was read. Start the service once with `setpoint up`, or name another "
+            "folder with --data.",
+            BAD_USAGE,
+        )
+    from control_plane.adapters.faust import open_log_reader
+
+    return open_log_reader(settings.backbone)
+
+
+def _partitions(reader: "LogReader") -> list[dict[str, Any]]:
+    from control_plane.messages import topics
+
+    found = []
+    for topic in (*topics.KEYED_BY_SUBJECT, *topics.CONTROLS):
+        for partition in range(reader.partitions(topic)):
+            first, after = reader.bounds(topic, partition)
+            found.append(
+                {"topic": topic, "partition": partition, "first": first, "next": after, "records_max": after - first}
+            )
+    return found

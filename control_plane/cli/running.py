@@ -1,0 +1,97 @@
+"""A service in this process, from its start to the signal that ends it."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from control_plane.bootstrap import ROLES, Service, load_workspace
+from control_plane.cli.exits import INTERRUPTED
+from control_plane.cli.logs import begin_logging
+from control_plane.cli.output import put, put_json
+from control_plane.cli.places import settings_of
+from control_plane.cli.workspace import summary, summary_text
+from control_plane.settings import without_password
+
+
+def run_service(
+    workspace: Path,
+    overrides: Mapping[str, Any],
+    roles: Sequence[str] | None,
+    *,
+    log_level: str,
+    as_json: bool,
+) -> None:
+    """Run until SIGINT or SIGTERM. Raises a SetpointError when it cannot start, or when what it rests on fails."""
+    begin_logging(log_level)
+    settings = settings_of(workspace, overrides)
+    loaded = load_workspace(workspace, builtin_policies=settings.policies_builtin)
+    asyncio.run(_serve(Service(settings, loaded, roles or ROLES), as_json))
+
+
+async def _serve(service: Service, as_json: bool) -> None:
+    stopping = asyncio.create_task(_signalled().wait())
+    work = asyncio.create_task(_work(service, as_json))
+    try:
+        await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+    finally:
+        stopping.cancel()
+        work.cancel()
+        # A service that is cancelled while it starts takes back by itself what it had opened.
+        await asyncio.wait([work])
+        await service.stop()
+
+
+async def _work(service: Service, as_json: bool) -> None:
+    await service.start()
+    _announce(service, as_json)
+    await service.run()
+
+
+def _signalled() -> asyncio.Event:
+    """An event that the first signal sets. A second one ends the process where it stands, which is always safe."""
+    stopping = asyncio.Event()
+
+    def signalled() -> None:
+        if stopping.is_set():
+            os._exit(INTERRUPTED)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signalled)
+    return stopping
+
+
+def _announce(service: Service, as_json: bool) -> None:
+    if as_json:
+        put_json(_said(service), indent=None)
+    else:
+        settings, loaded = service.settings, service.workspace
+        put(f"workspace  {settings.workspace}: {summary_text(loaded)}; revision {loaded.controls.revision}")
+        put(f"log        {settings.backbone}, {settings.partitions} partitions, durability {settings.durability}")
+        put(f"store      {without_password(settings.store)}")
+        put(f"roles      {', '.join(sorted(service.roles))}")
+        if service.rest is not None:
+            key = "SETPOINT_API_KEY" if settings.api_key else settings.api_key_file
+            put(f"listening  {service.rest.url}  (docs at {service.rest.url}/docs; the key is {key})")
+        put("running; stop with Ctrl-C. Elsewhere: setpoint events tail")
+    sys.stdout.flush()
+
+
+def _said(service: Service) -> dict[str, Any]:
+    settings, loaded = service.settings, service.workspace
+    return {
+        "url": service.rest.url if service.rest else None,
+        "workspace": str(settings.workspace),
+        "revision": loaded.controls.revision,
+        "declares": summary(loaded),
+        "roles": sorted(service.roles),
+        "backbone": settings.backbone,
+        "store": without_password(settings.store),
+    }
