@@ -1,8 +1,13 @@
 """The executor that acts on nothing and says so: for trying out a workspace, and for measuring everything else."""
 
+from control_plane.executors.tools import ExecutorTools, Keys
 from control_plane.sdk import Attempt, Command, Executor, Found
 
 DETAIL = "dry run: nothing was done"
+
+
+class DryRunKeys(Keys, frozen=True):
+    """What `executors/*.yaml` says of this kind: nothing more."""
 
 
 class DryRun(Executor):
@@ -12,7 +17,9 @@ class DryRun(Executor):
     attempts_max = 3
     concurrency_max = 1_000
 
-    def __init__(self, name: str = "dry_run") -> None:
+    def __init__(
+        self, name: str = "dry_run", keys: DryRunKeys | None = None, tools: ExecutorTools | None = None
+    ) -> None:
         self.name = name
         self.executed = 0
 

@@ -1,10 +1,10 @@
 """All that the author of an agent or an executor needs; nothing else of ours may be imported there."""
 
-from control_plane.catalogue.definitions import RuleDefinition
+from control_plane.catalogue.definitions import Duration, RuleDefinition
 from control_plane.durations import parse_duration_ms
 from control_plane.messages import Command, Context, Decision, Event, Expectation, Outcome, Subject
 from control_plane.ports.executor import Attempt, Found
-from control_plane.ports.expressions import ExpressionInvalid, Expressions, Program
+from control_plane.ports.expressions import ExpressionInvalid, ExpressionMiss, Expressions, Program
 from control_plane.sdk.agent import Agent, SlowAgent
 from control_plane.sdk.executor import Executor
 
@@ -14,10 +14,12 @@ __all__ = [
     "Command",
     "Context",
     "Decision",
+    "Duration",
     "Event",
     "Executor",
     "Expectation",
     "ExpressionInvalid",
+    "ExpressionMiss",
     "Expressions",
     "Found",
     "Outcome",
