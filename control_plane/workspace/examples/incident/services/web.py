@@ -17,7 +17,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MB = 1_000_000
-LEAK_MB = 20
+LEAK_MB = 30
 LEAK_EVERY_S = 0.1
 LEAK_MB_MAX = 240
 SLOW_FROM_S = 0.25

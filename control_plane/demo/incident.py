@@ -1,0 +1,206 @@
+"""The incident demo: real services, broken for real, watched and repaired by a real loop that is told nothing.
+
+It verifies by looking at the processes, not by asking the service; it ends by itself; no process outlives it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from control_plane import bootstrap
+from control_plane.demo.history import read_history
+from control_plane.demo.plan import Fault, draw_faults
+from control_plane.demo.ports import free_ports
+from control_plane.demo.scorecard import InjectedFault, ReplayReport, Scorecard, score
+from control_plane.demo.story import Line, Story
+from control_plane.demo.workers import LOOK_EVERY_S, Look, Workers, end_all
+from control_plane.workspace.creating import create_workspace
+
+SERVICES: Final = {"web-1": 7101, "web-2": 7102, "web-3": 7103, "web-4": 7104}
+"""The services of the example, with the ports that stand in it."""
+
+LAST_ARGUMENT: Final = '"{port}"]'
+"""The end of the services' command line in the example; the demo adds to it."""
+
+STARTS_FILE: Final = "starts.jsonl"
+TIME_LIMIT_S: Final = 40.0
+WELL_LOOKS: Final = 3
+"""How many looks in a row must find a service well before it counts as repaired."""
+
+CALM_S: Final = 2.5
+"""How long after the spike nothing may have been done about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one run is given. `folder` is empty; `began_at` is when the process began, seconds since the epoch."""
+
+    seed: int
+    folder: Path
+    began_at: float
+    tell: Callable[[Line], None]
+    backbone: str | None = None
+
+
+async def run_incident(run: Run) -> Scorecard:
+    """Run the demo to its end, and count what came of it."""
+    starts_file = run.folder / STARTS_FILE
+    try:
+        return await _run(run, starts_file)
+    finally:
+        end_all(starts_file)
+
+
+async def _run(run: Run, starts_file: Path) -> Scorecard:
+    workers = Workers(_prepared(run.folder, starts_file), starts_file)
+    story = Story(run.tell)
+    workspace = bootstrap.load_workspace(run.folder)
+    overrides = {"listen": "127.0.0.1:0", **({"backbone": run.backbone} if run.backbone else {})}
+    settings = bootstrap.load_settings(run.folder, {}, overrides, workspace)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(workers.close)
+        since_ms = int(time.time() * 1000)
+        service = bootstrap.Service(settings, workspace)
+        service.observe(story)
+        async with _serving(service) as failed:
+            await workers.all_well()
+            story.say("start", "", f"{len(workers.ports)} services run, and the loop watches them")
+            incident = _Incident(workers, story, draw_faults(run.seed, list(workers.ports)))
+            interrupted = await _unless_failed(incident.run(), failed)
+        reader = bootstrap.open_reader(settings)
+        try:
+            history = await asyncio.to_thread(read_history, reader, since_ms)
+            report = await bootstrap.replay(reader)
+        finally:
+            reader.close()
+    replay = ReplayReport(
+        equal=report.equal,
+        messages=report.replayed,
+        recorded_hash=report.recorded_hash,
+        replayed_hash=report.replayed_hash,
+    )
+    return score(
+        seed=run.seed,
+        began_at=run.began_at,
+        injected=incident.injected,
+        history=history,
+        starts=workers.starts(),
+        replay=replay,
+        interrupted=interrupted,
+    )
+
+
+class _Incident:
+    """Breaks services as planned, and looks at them until all is well again or the time is over."""
+
+    def __init__(self, workers: Workers, story: Story, plan: Sequence[Fault]) -> None:
+        self.injected: list[InjectedFault] = []
+        self._workers = workers
+        self._story = story
+        self._plan = plan
+
+    async def run(self) -> str:
+        """Until the end; gives the reason when that is the time limit."""
+        try:
+            async with asyncio.timeout(TIME_LIMIT_S), asyncio.TaskGroup() as group:
+                began_s = time.monotonic()
+                for at, fault in enumerate(self._plan):
+                    await asyncio.sleep(max(0.0, fault.at_s - (time.monotonic() - began_s)))
+                    await self._break(fault)
+                    group.create_task(self._watch(at) if fault.is_real else asyncio.sleep(CALM_S))
+                group.create_task(self._until_judged())
+        except TimeoutError:
+            return f"after {TIME_LIMIT_S:g} s not everything was over"
+        except ExceptionGroup as failures:
+            # What failed first has ended the rest; whoever runs this knows single errors.
+            raise failures.exceptions[0] from failures
+        self._story.say("end", "", "everything is judged; now the log is replayed")
+        return ""
+
+    async def _break(self, fault: Fault) -> None:
+        before = await self._workers.look(fault.service)
+        await self._workers.break_it(fault.service, fault.kind)
+        self.injected.append(InjectedFault(fault=fault, injected_at=time.time(), process=(before.pid, None)))
+        self._story.broken(fault)
+
+    async def _watch(self, at: int) -> None:
+        """Look at a service until another process does its work, and does it well."""
+        found = self.injected[at]
+        service, (pid_before, _) = found.fault.service, found.process
+        well, well_since = 0, 0.0
+        while well < WELL_LOOKS:
+            await asyncio.sleep(LOOK_EVERY_S)
+            look = await self._workers.look(service)
+            if not _is_replaced(look, pid_before):
+                well = 0
+                continue
+            well_since = time.time() if well == 0 else well_since
+            well += 1
+        self.injected[at] = replace(found, repaired_at=well_since, process=(pid_before, look.pid))
+        self._story.say("repaired", service, _repaired(look, pid_before))
+
+    async def _until_judged(self) -> None:
+        """Wait until every fault was repaired and every action judged."""
+        while self._unrepaired() or self._story.open_commands or self._story.open_effects:  # noqa: ASYNC110 - observed
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _unrepaired(self) -> bool:
+        return any(found.fault.is_real and found.repaired_at is None for found in self.injected)
+
+
+def _is_replaced(look: Look, pid_before: int | None) -> bool:
+    return look.is_well and look.pid != pid_before
+
+
+def _repaired(look: Look, pid_before: int | None) -> str:
+    return (
+        f"seen from outside: process {look.pid} instead of {pid_before}, "
+        f"answers in {look.latency_ms:.0f} ms, takes {look.rss_mb:.0f} MB"
+    )
+
+
+@contextlib.asynccontextmanager
+async def _serving(service: bootstrap.Service) -> AsyncIterator["asyncio.Task[None]"]:
+    """The service, started; the task ends when something that it rests on fails."""
+    await service.start()
+    running = asyncio.create_task(service.run())
+    try:
+        yield running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await service.stop()
+
+
+async def _unless_failed(incident: Coroutine[None, None, str], failed: "asyncio.Task[None]") -> str:
+    """What the incident says at its end; raises what the service failed with, if that comes first."""
+    task = asyncio.create_task(incident)
+    try:
+        await asyncio.wait([task, failed], return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            failed.result()
+        return await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _prepared(folder: Path, starts_file: Path) -> dict[str, int]:
+    """The example in the folder, on ports that are free here, its services ending with this process."""
+    create_workspace(folder, "incident")
+    ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+    options = ", ".join(["--starts", json.dumps(str(starts_file)), "--while-pid", f'"{os.getpid()}"'])
+    for path in (folder / "triggers/probes.yaml", folder / "executors/supervised_process.yaml"):
+        text = path.read_text()
+        for name, port in SERVICES.items():
+            text = text.replace(str(port), str(ports[name]))
+        path.write_text(text.replace(LAST_ARGUMENT, f"{LAST_ARGUMENT[:-1]}, {options}]"))
+    return ports
