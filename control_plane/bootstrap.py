@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -20,12 +20,10 @@ from control_plane.adapters.regorus import RegorusEngine, check_policies, run_te
 from control_plane.adapters.sql import Database, SqlAudit, SqlLedger
 from control_plane.adapters.system import SystemClock, TimeLimited
 from control_plane.adapters.telemetry import Telemetry
-from control_plane.api import ApiPorts, RestServer, api_key_for, create_app
-from control_plane.api.keys import is_loopback
 from control_plane.caretaker import Caretaker
 from control_plane.catalogue import ControlItem, Controls
 from control_plane.catalogue.definitions import RuleDefinition
-from control_plane.errors import Flaw, InvalidMessage, InvalidSettings
+from control_plane.errors import InvalidMessage, InvalidSettings
 from control_plane.executors import Dispatch, ExecutorTools, build_executor, executor_kinds
 from control_plane.loop.step import Done
 from control_plane.messages import DeadLetter, Event, Outcome, topics
@@ -46,7 +44,10 @@ from control_plane.workspace.python_agents import load_agent
 from control_plane.workspace.reading import Workspace, read_workspace
 from control_plane.workspace.tools import CheckTools, Data, Modules, PolicyTests
 
-ROLES: Final = ("loop", "agents", "executors", "recorder", "api")
+if TYPE_CHECKING:
+    from control_plane.api import RestServer
+
+ROLES: Final = ("loop", "agents", "executors", "recorder", "triggers", "api")
 READY_TIMEOUT_S: Final = 60.0
 READY_POLL_S: Final = 0.01
 
@@ -284,9 +285,20 @@ class Service:
 
     async def _start_front(self) -> None:
         """REST and triggers: the world comes in only once the loop can answer it."""
-        if "api" not in self.roles:
-            return
-        assert self._audit is not None
+        if "triggers" in self.roles:
+            for definition in self.workspace.triggers:
+                self._spawn(build_trigger(definition, self._publish_events).run())
+        if "api" in self.roles:
+            self.rest = self._rest_server()
+            await self.rest.start()
+            self._stack.push_async_callback(self.rest.stop)
+
+    def _rest_server(self) -> "RestServer":
+        # A process without REST does not pay for loading it.
+        from control_plane.api import ApiPorts, RestServer, api_key_for, create_app
+        from control_plane.api.keys import is_loopback
+
+        assert self._audit is not None, "the api role opens the store"
         app = create_app(
             ApiPorts(
                 append=self.backbone.append,
@@ -298,12 +310,7 @@ class Service:
                 on_loopback=is_loopback(self.settings.listen_host),
             )
         )
-        self.rest = RestServer(app, host=self.settings.listen_host, port=self.settings.listen_port)
-        await self.rest.start()
-        self._stack.push_async_callback(self.rest.stop)
-        for definition in self.workspace.triggers:
-            trigger = build_trigger(definition, self._publish_events)
-            self._spawn(trigger.run())
+        return RestServer(app, host=self.settings.listen_host, port=self.settings.listen_port)
 
     async def _publish_events(self, events: Sequence[Event]) -> None:
         await self.backbone.append(

@@ -49,8 +49,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-        draw = self.server.act(self.headers.get("Idempotency-Key", ""), body)
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # Whoever asked was killed in the middle of asking: nobody acts on half a request.
+            self.close_connection = True
+            return
+        draw = self.server.act(self.headers.get("Idempotency-Key", ""), json.loads(body))
         if draw < REFUSED_SHARE:
             self._answer(429)
         elif draw < REFUSED_SHARE + ANSWERS_LOST_SHARE:
