@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import yaml
 
+from control_plane.bootstrap import load_workspace
 from control_plane.errors import InvalidWorkspace
 from control_plane.workspace.compiling import compile_controls
 from control_plane.workspace.creating import create_workspace, example_names
@@ -108,11 +109,15 @@ def test_an_executor_that_needs_no_keys_needs_no_declaration(tmp_path: Path) -> 
 
 def test_built_in_policies_stand_beneath_the_own_ones(tmp_path: Path) -> None:
     own = "package setpoint.own\n"
+    name, text = next(iter(built_in_policies().items()))
 
     with_both = read(tmp_path / "a", {"policies/permits/mine.rego": own})
+    replaced = read(tmp_path / "b", {f"policies/{name}.rego": own})
     without = read(tmp_path / "c", {"setpoint.yaml": "policies: {builtin: false}\n"})
 
     assert _policies(with_both.controls.items) == {**built_in_policies(), "permits/mine": own}
+    assert _policies(replaced.controls.items) == {**built_in_policies(), name: own}
+    assert text != own
     assert _policies(without.controls.items) == {}
 
 
@@ -149,6 +154,14 @@ def test_settings_know_their_place(tmp_path: Path) -> None:
 def test_a_folder_without_settings_is_no_workspace(tmp_path: Path) -> None:
     with pytest.raises(InvalidWorkspace, match=r"is no workspace: it has no setpoint\.yaml\. Write one with"):
         read_workspace(tmp_path, CHECK_TOOLS)
+
+
+@pytest.mark.parametrize("example", example_names())
+def test_an_example_is_sound_under_the_judges_of_the_real_service(tmp_path: Path, example: str) -> None:
+    workspace = load_workspace(create_workspace(tmp_path / example, example))
+
+    assert workspace.warnings == ()
+    assert workspace.policy_tests
 
 
 @pytest.mark.parametrize("example", example_names())
