@@ -6,10 +6,14 @@ A row that was touched carries every output of its subject that is not yet ackno
 import heapq
 from collections.abc import Iterable
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from control_plane.ports.backbone import Record, RowReader, RowWrite
 from state.rows import HeldOutput, Row, StoredRow, decode_head, decode_row, decode_stored, encode_stored
+
+REMEMBERED_BYTES_MAX = 8 * 1024 * 1024
+"""Rows of a partition that are kept at hand after they were stored, the last ones used; counted as they are stored."""
 
 EPOCH = 0
 """The owner's number, in each row. It stays 0 while a file lock is what makes one owner; claims will raise it."""
@@ -27,16 +31,51 @@ class Touched:
         self.changed = False
 
 
+class _Newer(Struct, frozen=True):
+    """A row whose batch is not yet committed."""
+
+    batch_offset: int
+    row: Row
+    held: tuple[HeldOutput, ...]
+    row_bytes: int
+
+
+class RecentRows:
+    """Rows that were stored not long ago, decoded. A partition has one owner, so nobody else changes them."""
+
+    def __init__(self, bytes_max: int = REMEMBERED_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._rows: dict[str, tuple[Row, int]] = {}
+
+    def get(self, subject: str) -> Row | None:
+        """The row, taken out: it is about to be replaced by a newer one."""
+        found = self._rows.pop(subject, None)
+        if found is None:
+            return None
+        self._bytes -= found[1]
+        return found[0]
+
+    def put(self, subject: str, row: Row, row_bytes: int) -> None:
+        """Keep a row, and let go of those that were not used for longest."""
+        self.get(subject)
+        self._rows[subject] = (row, row_bytes)
+        self._bytes += row_bytes
+        while self._bytes > self._bytes_max:
+            self.get(next(iter(self._rows)))
+
+
 class PartitionRows:
     """Rows of one partition: the stored ones, and over them those of batches that are not yet committed."""
 
     def __init__(self, stored: RowReader, next_offset: int) -> None:
         self._stored = stored
-        self._newer: dict[str, tuple[int, Row, tuple[HeldOutput, ...]]] = {}
+        self._newer: dict[str, _Newer] = {}
         self._due: dict[str, int] = {}
         self._timers: list[tuple[int, str]] = []
         self._holding: dict[str, frozenset[int]] = {}
         self._acknowledged_below = next_offset
+        self._remembered = RecentRows()
         for key, value in stored.scan():
             head = decode_head(value)
             subject = key.decode()
@@ -79,7 +118,7 @@ class PartitionRows:
         for subject, found in touched.items():
             if not found.changed:
                 continue
-            self._newer[subject] = (batch_offset, found.row, found.held)
+            self._newer[subject] = _Newer(batch_offset, found.row, found.held, len(found.encoded))
             released = StoredRow(found.row.due_ms(), found.row.applied, EPOCH, (), found.encoded)
             released_raw = encode_stored(released)
             holding_raw = encode_stored(replace(released, held=found.held)) if found.held else released_raw
@@ -90,14 +129,18 @@ class PartitionRows:
         """The batch that began at `batch_offset` is durable: its rows can be read from the store, its outputs are
         out."""
         self._acknowledged_below = next_offset
-        for subject in [s for s, newer in self._newer.items() if newer[0] <= batch_offset]:
-            del self._newer[subject]
+        for subject in [s for s, newer in self._newer.items() if newer.batch_offset <= batch_offset]:
+            stored = self._newer.pop(subject)
+            self._remembered.put(subject, stored.row, stored.row_bytes)
             self._holding.pop(subject, None)
 
     def _read(self, subject: str) -> tuple[Row, tuple[HeldOutput, ...]]:
         newer = self._newer.get(subject)
         if newer is not None:
-            return newer[1], self._unacknowledged(newer[2])
+            return newer.row, self._unacknowledged(newer.held)
+        remembered = self._remembered.get(subject)
+        if remembered is not None:
+            return remembered, ()
         raw = self._stored.get(subject.encode())
         if raw is None:
             return Row(subject=subject), ()

@@ -93,7 +93,8 @@ def _reader(text: str, expressions: Expressions) -> ReadValue:
 
     def read(data: Mapping[str, Any]) -> Any:
         try:
-            return program.evaluate(expressions.scope({"data": data}))
+            # As JSON has it, so that it is the same before and after it was stored.
+            return msgspec.to_builtins(program.evaluate(expressions.scope({"data": data})))
         except ExpressionMiss as exc:
             raise KeyError(text) from exc
 

@@ -111,8 +111,10 @@ def _with_bucket(
     are dropped."""
     if kept and kept[-1][0] == end_ms and kept[0][0] > end_ms - window_ms:
         return [*kept[:-1], grown(kept[-1])]
-    newest_ms = max(end_ms, kept[-1][0]) if kept else end_ms
-    buckets = [bucket for bucket in kept or () if bucket[0] > newest_ms - window_ms]
+    if not kept or kept[-1][0] < end_ms:
+        return [*[bucket for bucket in kept or () if bucket[0] > end_ms - window_ms], [end_ms, *fresh]]
+    newest_ms = kept[-1][0]
+    buckets = [bucket for bucket in kept if bucket[0] > newest_ms - window_ms]
     if end_ms <= newest_ms - window_ms:
         return buckets
     for at, bucket in enumerate(buckets):
