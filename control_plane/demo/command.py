@@ -8,15 +8,13 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import psutil
 
-from control_plane.demo.incident import Run, run_incident
-from control_plane.demo.scorecard import Scorecard
 from control_plane.demo.view import View
 from control_plane.errors import BackboneUnavailable, DataInUse, InvalidSettings, InvalidWorkspace, SetpointError
 
@@ -28,6 +26,8 @@ FOUND_WRONG: Final = 1
 BAD_USAGE: Final = 2
 CANNOT_REACH: Final = 3
 INTERRUPTED: Final = 130
+
+T = TypeVar("T")
 
 
 def demo_command(
@@ -50,6 +50,8 @@ def demo_command(
     if name not in DEMOS:
         _complain(f"There is no demo {name}. Choose one of: {', '.join(DEMOS)}.")
         return BAD_USAGE
+    from control_plane.demo.incident import Run, run_incident  # The whole service: not for a misspelt name.
+
     view = View()
     with _folder(data) as folder, _logging_to(folder):
         run = Run(
@@ -61,7 +63,7 @@ def demo_command(
             backbone=backbone,
         )
         try:
-            card = asyncio.run(_until_signalled(run))
+            card = asyncio.run(_until_signalled(run_incident(run)))
         except SetpointError as exc:
             _complain(str(exc))
             return _exit_code(exc)
@@ -76,9 +78,9 @@ def demo_command(
     return OK if card.ok else FOUND_WRONG
 
 
-async def _until_signalled(run: Run) -> Scorecard:
-    """The demo; a request to end cancels it, and its services end with it."""
-    running = asyncio.ensure_future(run_incident(run))
+async def _until_signalled(demo: Coroutine[Any, Any, T]) -> T:
+    """What the demo gives; a request to end cancels it, and its services end with it."""
+    running = asyncio.ensure_future(demo)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, running.cancel)

@@ -155,7 +155,8 @@ def test_every_seed_breaks_three_services_and_lets_one_heal_itself(seed: int) ->
 
 def test_seeds_draw_different_incidents() -> None:
     assert len({draw_faults(seed, NAMES) for seed in range(50)}) == 50
-    assert len({draw_faults(seed, NAMES)[0].service for seed in range(50)}) == len(NAMES)
+    assert {draw_faults(seed, NAMES)[0].service for seed in range(50)} == set(NAMES)
+    assert {draw_faults(seed, NAMES)[0].kind for seed in range(50)} >= set(FAULTS)
 
 
 def test_a_repair_that_was_seen_makes_the_demo_good() -> None:
