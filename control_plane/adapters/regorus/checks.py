@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from control_plane.adapters.regorus.module_checks import ENTRIES, Package, check_module, declared, home_of
+from control_plane.adapters.regorus.input_check import check_input
+from control_plane.adapters.regorus.module_checks import ENTRIES, Package, check_module, computed, declared, home_of
 from control_plane.adapters.regorus.syntax import Module, parse, references, steps_of, walk
 from control_plane.errors import Flaw
 
@@ -21,8 +22,13 @@ Place = tuple[tuple[str, ...], str]
 
 
 def check_policies(modules: Sequence[tuple[str, str]]) -> list[Flaw]:
-    """All flaws of (name, Rego text) modules, in the order of the files. Modules named `*_test` are tests."""
-    return parsed(modules)[1]
+    """All flaws of (name, Rego text) modules, in the order of the files. Modules named `*_test` are tests.
+
+    Fields of the input that do not exist are flaws here and not in `parsed`: a policy of an older version that reads
+    one still rules.
+    """
+    good, flaws = parsed(modules)
+    return _in_order([*flaws, *(flaw for module in good for flaw in check_input(module))])
 
 
 def parsed(modules: Sequence[tuple[str, str]]) -> tuple[list[Module], list[Flaw]]:
@@ -37,7 +43,11 @@ def parsed(modules: Sequence[tuple[str, str]]) -> tuple[list[Module], list[Flaw]
     for module in good:
         flaws += check_module(module, packages)
     flaws += [*_kindless(good), *_recursions(good, packages)]
-    return good, sorted(set(flaws), key=lambda flaw: (flaw.file, flaw.line, flaw.column, flaw.problem))
+    return good, _in_order(flaws)
+
+
+def _in_order(flaws: Sequence[Flaw]) -> list[Flaw]:
+    return sorted(set(flaws), key=lambda flaw: (flaw.file, flaw.line, flaw.column, flaw.problem))
 
 
 def data_document(data: Sequence[tuple[str, str]]) -> tuple[str, list[Flaw]]:
@@ -102,22 +112,14 @@ def _dependencies(modules: Sequence[Module], packages: Mapping[tuple[str, ...], 
     for module in modules:
         for rule in module.rules:
             local = declared(rule, module)
-            parts = [rule.node.get("head", {}), rule.node.get("bodies", [])]
-            paths = [path for _, path, _ in references(_without_own_name(parts)) if path[0] not in local]
+            parts = computed(rule)
+            paths = [path for _, path, _ in references(parts) if path[0] not in local]
             paths += [steps_of(node["fcn"])[0] for kind, node in walk(parts) if kind == "Call"]
             for path in paths:
                 package, name = home_of(module, path, packages) if path else ((), "")
                 found = packages[package].names if package in packages else frozenset()
                 leads_to[module.package, rule.name] |= {(package, each) for each in found if name in ("", each)}
     return leads_to
-
-
-def _without_own_name(parts: list[object]) -> list[object]:
-    """Head and bodies, where the head is only what it computes."""
-    head, bodies = parts
-    assert isinstance(head, dict)
-    kept = [{name: below for name, below in node.items() if name != "refr"} for node in head.values()]
-    return [kept, bodies]
 
 
 def _reachable(start: Place, leads_to: Mapping[Place, set[Place]]) -> set[Place]:

@@ -73,6 +73,13 @@ def declared(rule: Rule, module: Module) -> set[str]:
     return found
 
 
+def computed(rule: Rule) -> list[Any]:
+    """What the rule evaluates: its head without its own name, and its bodies."""
+    head = rule.node.get("head", {})
+    kept = [{name: below for name, below in node.items() if name != "refr"} for node in head.values()]
+    return [kept, rule.node.get("bodies", [])]
+
+
 def _unified(node: Node) -> set[str]:
     return _variables([node["lhs"], node["rhs"]]) - RESERVED
 
@@ -135,7 +142,7 @@ def _reads(module: Module) -> Iterator[Flaw]:
         yield from _read(module, node, *steps_of(node["refr"]))
     for rule in module.rules:
         local = declared(rule, module)
-        for node, path, _ in references(rule.node.get("bodies", [])):
+        for node, path, _ in references(computed(rule)):
             if path[0] in VERDICTS and path[0] not in local:
                 cure = "Leave it out: every reason is kept, and deny beats escalate beats allow."
                 yield module.flaw(node, f"a rule reads {path[0]}", cure)
@@ -158,9 +165,7 @@ def _negations(module: Module) -> Iterator[Flaw]:
         for kind, node in walk(rule.node):
             if kind == "NotExpr" and not _is_safe_to_negate(node["expr"], local):
                 cure = "Give it a rule of its own: `known if is_number(input.x)`, and then `not known`."
-                problem = (
-                    "`not` stands before a call or comparison that reads a field; OPA ignores it when that is missing"
-                )
+                problem = "`not` before what reads a field is ignored by OPA where the field is missing"
                 yield module.flaw(node, problem, cure)
 
 

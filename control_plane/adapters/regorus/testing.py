@@ -115,7 +115,8 @@ class _Instrumented:
     def __init__(self, module: Module) -> None:
         self.module = module
         self.text, self._line_of = module.source.decode(), {}
-        breaks = [self._before_reason(rule) for rule in module.rules if rule.name in ENTRIES.get(module.kind, ())]
+        entries = [rule for rule in module.rules if rule.name in ENTRIES.get(module.kind, ())]
+        breaks = [at for rule in entries for at in self._around_reason(rule)]
         source = module.source
         for at in sorted(breaks, reverse=True):
             source = source[:at] + b"\n" + source[at:]
@@ -133,9 +134,10 @@ class _Instrumented:
                 cure = "Write one that does."
                 yield self.module.flaw(rule.node, f"no test makes this rule of {rule.name} true", cure)
 
-    def _before_reason(self, rule: Rule) -> int:
-        name = rule.node["head"]["Set"]["refr"]["Var"]["span"]
-        return self.module.source.index(b"contains", name["end"]) + len(b"contains")
+    def _around_reason(self, rule: Rule) -> tuple[int, int]:
+        head = rule.node["head"]["Set"]
+        name = head["refr"]["Var"]["span"]
+        return self.module.source.index(b"contains", name["end"]) + len(b"contains"), head["span"]["end"]
 
     def _lines(self, breaks: Sequence[int]) -> dict[int, int]:
         """The line that each line had before the breaks."""
