@@ -39,21 +39,25 @@ class ApiKey:
 def api_key_for(settings: Settings) -> ApiKey:
     """The key that was given, or on loopback the one that lies in the data directory, made when it is missing.
 
-    Raises InvalidSettings when others could reach the service and no key was given, or the key is weak or open to read.
+    Raises InvalidSettings as `check_door`, and when a key that was made is open to read.
     """
+    check_door(settings)
+    return ApiKey.of(settings.api_key or _kept_key(settings.api_key_file))
+
+
+def check_door(settings: Settings) -> None:
+    """Raises InvalidSettings when others could reach the service and no key, or a weak one, was given."""
     if settings.api_key is not None:
         if len(settings.api_key) < KEY_CHARS_MIN:
             raise InvalidSettings(
                 f"{API_KEY_VARIABLE} is shorter than {KEY_CHARS_MIN} characters. Nothing was started. Give a longer "
                 "one, as from: openssl rand -hex 32"
             )
-        return ApiKey.of(settings.api_key)
-    if not is_loopback(settings.listen_host):
+    elif not is_loopback(settings.listen_host):
         raise InvalidSettings(
             f"listen: {settings.listen_host} can be reached from other machines and {API_KEY_VARIABLE} is not set. "
             f"Nothing was started. Set {API_KEY_VARIABLE}, or listen on 127.0.0.1."
         )
-    return ApiKey.of(_kept_key(settings.api_key_file))
 
 
 def is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -81,9 +82,11 @@ def _packages() -> Iterator[Finding]:
 
 
 def _can_import(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
+    try:
+        import_module(name)
+    except ImportError:
+        return False
+    return True
 
 
 def _pinned() -> Iterator[tuple[str, str, str]]:

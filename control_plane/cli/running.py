@@ -4,32 +4,41 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from control_plane.api.keys import check_door
 from control_plane.bootstrap import ROLES, Service, load_workspace
 from control_plane.cli.exits import INTERRUPTED
-from control_plane.cli.logs import begin_logging
 from control_plane.cli.output import put, put_json
-from control_plane.cli.places import settings_of
 from control_plane.cli.workspace import summary, summary_text
-from control_plane.settings import without_password
+from control_plane.errors import InvalidSettings
+from control_plane.settings import Settings, without_password
 
 
-def run_service(
-    workspace: Path,
-    overrides: Mapping[str, Any],
-    roles: Sequence[str] | None,
-    *,
-    log_level: str,
-    as_json: bool,
-) -> None:
+def run_service(workspace: Path, settings: Settings, roles: Sequence[str] | None, *, as_json: bool) -> None:
     """Run until SIGINT or SIGTERM. Raises a SetpointError when it cannot start, or when what it rests on fails."""
-    begin_logging(log_level)
-    settings = settings_of(workspace, overrides)
     loaded = load_workspace(workspace, builtin_policies=settings.policies_builtin)
-    asyncio.run(_serve(Service(settings, loaded, roles or ROLES), as_json))
+    service = Service(settings, loaded, roles or ROLES)
+    if "api" in service.roles:
+        check_door(settings)
+    _make(settings.data_dir)
+    asyncio.run(_serve(service, as_json))
+
+
+def _make(data_dir: Path) -> None:
+    """The data directory. Raises InvalidSettings when nothing can be written there."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        problem = "" if os.access(data_dir, os.W_OK | os.X_OK) else "it is read-only"
+    except OSError as exc:
+        problem = exc.strerror or str(exc)
+    if problem:
+        raise InvalidSettings(
+            f"data_dir: {data_dir} cannot be written ({problem}). Nothing was started. Make it a folder that this user "
+            "may write to, or name another: --data-dir DIR"
+        )
 
 
 async def _serve(service: Service, as_json: bool) -> None:

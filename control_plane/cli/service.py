@@ -1,10 +1,13 @@
 """Commands that are a service: up and worker. They run until SIGINT or SIGTERM."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from control_plane.cli.places import HERE, WorkspaceArgument
+from control_plane.cli.logs import begin_logging
+from control_plane.cli.places import HERE, WorkspaceArgument, settings_of
 from control_plane.settings import SETTINGS
 
 _HELP = {setting.name: setting.help for setting in SETTINGS}
@@ -47,8 +50,6 @@ def up(
 
     Next, elsewhere: setpoint events tail
     """
-    from control_plane.cli.running import run_service
-
     overrides = {
         "backbone": backbone,
         "store": store,
@@ -59,11 +60,13 @@ def up(
         "data_dir": data_dir,
         "policies.builtin": policies_builtin,
     }
-    run_service(workspace, overrides, None, log_level=log_level, as_json=as_json)
+    _run(workspace, overrides, None, log_level, as_json)
 
 
 def worker(
-    role: Annotated[list[str], typer.Option(help="loop, agents, executors, recorder or api; may be given again.")],
+    role: Annotated[
+        list[str], typer.Option(help="loop, agents, executors, recorder, triggers or api; may be given again.")
+    ],
     workspace: WorkspaceArgument = HERE,
     backbone: Backbone = None,
     store: Store = None,
@@ -80,8 +83,6 @@ def worker(
 
     Ends with SIGINT or SIGTERM. Roles in processes of their own share a log: give --backbone kafka://...
     """
-    from control_plane.cli.running import run_service
-
     overrides = {
         "backbone": backbone,
         "store": store,
@@ -92,4 +93,15 @@ def worker(
         "data_dir": data_dir,
         "policies.builtin": policies_builtin,
     }
-    run_service(workspace, overrides, role, log_level=log_level, as_json=as_json)
+    _run(workspace, overrides, role, log_level, as_json)
+
+
+def _run(
+    workspace: Path, overrides: Mapping[str, Any], roles: Sequence[str] | None, log_level: str, as_json: bool
+) -> None:
+    # Wrong settings are told before the service is imported, which takes seconds.
+    begin_logging(log_level)
+    settings = settings_of(workspace, overrides)
+    from control_plane.cli.running import run_service
+
+    run_service(workspace, settings, roles, as_json=as_json)
