@@ -169,7 +169,13 @@ def decode(raw: bytes, message_type: type[M]) -> M:
     except (msgspec.DecodeError, msgspec.ValidationError) as exc:
         raise invalid("schema_broken", exc, prefix="data.") from exc
     fields = {name: getattr(body, name) for name in _BODY_FIELDS[message_type]}
-    assert envelope.time is not None, "the loop's own messages always say when"
+    if envelope.time is None or envelope.time.tzinfo is None:
+        raise InvalidMessage(
+            "time_missing",
+            "the message does not say when, with an offset from UTC",
+            field="time",
+            cure="Only Setpoint writes such messages; find out who wrote this one.",
+        )
     return message_type(
         lineage=envelope.lineage(), subject=envelope.subject or "", occurred_ms=ms_of(envelope.time), **fields
     )
