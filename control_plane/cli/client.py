@@ -15,15 +15,6 @@ CONNECT_TIMEOUT_S: Final = 5.0
 PAGE_ITEMS_MAX: Final = 500
 
 
-class Refused(CommandError):
-    """The service answered with a problem."""
-
-    def __init__(self, problem: Mapping[str, Any], status: int) -> None:
-        field = f"{problem['field']}: " if problem.get("field") else ""
-        super().__init__(f"{field}{problem.get('detail', 'refused')}. {problem.get('cure', '')}".strip(), _code(status))
-        self.problem = problem
-
-
 class Client:
     """One service. Use `service`."""
 
@@ -66,7 +57,7 @@ class Client:
         if response.is_success:
             return response
         if response.headers.get("Content-Type", "").startswith("application/problem+json"):
-            raise Refused(response.json(), response.status_code)
+            raise _refused(response.json(), response.status_code)
         raise CommandError(
             f"{response.url} answered {response.status_code}: that is no Setpoint. Check --url.", CANNOT_REACH
         )
@@ -90,6 +81,13 @@ def service(url: str | None, workspace: Path) -> Iterator[Client]:
             f"the service at {address} cannot be reached ({exc}). Start it with `setpoint up`, or name it with --url.",
             CANNOT_REACH,
         ) from exc
+
+
+def _refused(problem: Mapping[str, Any], status: int) -> CommandError:
+    """The service answered with a problem."""
+    field = f"{problem['field']}: " if problem.get("field") else ""
+    message = f"{field}{problem.get('detail', 'refused')}. {problem.get('cure', '')}".strip()
+    return CommandError(message, _code(status))
 
 
 def _code(status: int) -> int:

@@ -94,14 +94,13 @@ def tail(
 
 def _send_batch(client: Any, batch: list[bytes], *, before: int) -> list[dict[str, Any]]:
     from control_plane.api.cloudevents import BATCH, STRUCTURED
-    from control_plane.cli.client import Refused
 
     try:
         if len(batch) == 1:
             answer = client.post("/v1/events", batch[0], STRUCTURED)
         else:
             answer = client.post("/v1/events", b"[" + b",".join(batch) + b"]", BATCH)
-    except Refused as exc:
+    except CommandError as exc:
         if not before and len(batch) == 1:
             raise
         place = f"counted from event {before + 1} on: " if before else ""
