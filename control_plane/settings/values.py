@@ -1,0 +1,99 @@
+"""What a setting may be: each parser gives the value that is meant, or raises ValueError with what to write instead."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+PARTITIONS_MAX: Final = 1024
+
+_ENDPOINT = re.compile(r"\[([0-9A-Fa-f:.]+)\]:(\d{1,5})|([A-Za-z0-9._-]+):(\d{1,5})")
+_TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+
+
+def parse_text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("it is not a text. Give it one, or leave it out.")
+    return value.strip()
+
+
+def parse_backbone(value: Any) -> str:
+    text = parse_text(value)
+    scheme, _, rest = text.partition("://")
+    place, _, query = rest.partition("?")
+    if scheme == "embedded" and place:
+        _check_query(query, {"atomic": r"true|false"})
+        return text
+    if scheme == "kafka" and place:
+        for server in place.split(","):
+            parse_endpoint(server, port_min=1)
+        _check_query(query, {"replication": r"-1|[1-9]\d*"})
+        return text
+    raise ValueError(
+        "it is no log. Write embedded://PATH, embedded://PATH?atomic=false or kafka://host:9092,host2:9092."
+    )
+
+
+def _check_query(query: str, allowed: Mapping[str, str]) -> None:
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in allowed or not re.fullmatch(allowed[name], value):
+            known = " or ".join(f"{one}={form}" for one, form in sorted(allowed.items()))
+            raise ValueError(f"{name}={value} is not known behind the question mark. Write {known}, or nothing.")
+
+
+def parse_store(value: Any) -> str:
+    text = parse_text(value)
+    scheme, _, rest = text.partition("://")
+    if scheme == "sqlite+aiosqlite" and rest.startswith("/") and len(rest) > 1 and rest != "/:memory:":
+        return text
+    if scheme == "postgresql+asyncpg" and rest:
+        import importlib.util
+
+        if importlib.util.find_spec("asyncpg") is None:
+            raise ValueError(
+                "the driver asyncpg is not installed. Install it, or use sqlite+aiosqlite:///data/audit.db."
+            )
+        return text
+    raise ValueError("it is no database. Write sqlite+aiosqlite:///PATH or postgresql+asyncpg://user@host/name.")
+
+
+def parse_policy_engine(value: Any) -> str:
+    if parse_text(value) != "embedded":
+        raise ValueError("there is no such policy engine. Write embedded.")
+    return "embedded"
+
+
+def parse_endpoint(value: Any, *, port_min: int = 0) -> tuple[str, int]:
+    found = _ENDPOINT.fullmatch(parse_text(value))
+    host, port = (found[1] or found[3], int(found[2] or found[4])) if found else ("", -1)
+    if not port_min <= port <= 65535:
+        raise ValueError(
+            f"{value!r} is no address with a port from {port_min} to 65535. Write host:port, as in 127.0.0.1:7070."
+        )
+    return host, port
+
+
+def parse_durability(value: Any) -> str:
+    text = parse_text(value)
+    if text not in ("flush", "fsync"):
+        raise ValueError(
+            "there is no such durability. Write flush (survives the process) or fsync (survives the power)."
+        )
+    return text
+
+
+def parse_partitions(value: Any) -> int:
+    try:
+        count = 0 if isinstance(value, bool) else int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if not 1 <= count <= PARTITIONS_MAX or str(count) != str(value).strip():
+        raise ValueError(f"it is no count. Write a whole number from 1 to {PARTITIONS_MAX}.")
+    return count
+
+
+def parse_flag(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text not in _TRUE | _FALSE:
+        raise ValueError("it is neither yes nor no. Write true or false.")
+    return text in _TRUE
