@@ -34,9 +34,7 @@ _UNDONE: Final = "Nothing of this partition was compacted."
 class Compaction:
     """One round on one partition."""
 
-    def __init__(
-        self, store: Store, commit: Callable[[WriteBatch, int], None], partition: Partition, now_ms: int
-    ) -> None:
+    def __init__(self, store: Store, commit: Callable[[WriteBatch], None], partition: Partition, now_ms: int) -> None:
         self._store = store
         self._commit = commit
         self._partition = partition
@@ -55,7 +53,7 @@ class Compaction:
             return seen, 0
         first = self._first_kept()
         self._batch.put(*kept_entry(partition, first, self._cleaned))
-        self._commit(self._batch, 0)
+        self._commit(self._batch)
         for offset in self._removed:
             partition.tail.pop(offset, None)
         partition.first, partition.cleaned = first, self._cleaned
@@ -89,7 +87,7 @@ class Compaction:
                 raise self._broken(f"offset {OFFSET.unpack_from(key, 9)[0]}") from exc
             if len(dirty) >= records_max:
                 return dirty
-        self._store.raise_damage(start, end)
+        self._store.check(start, end)
         return dirty
 
     def _keep(self, index_key: bytes, record: Record) -> None:
@@ -108,7 +106,8 @@ class Compaction:
         """Waiting tombstones stand in the order of their offsets, and so of their times."""
         seen = 0
         start = TOMBSTONE + self._partition.part
-        for waiting, value in self._store.items(start, start + b"\xff" * 9):
+        end = start + b"\xff" * 9
+        for waiting, value in self._store.items(start, end):
             body = self._unsealed(waiting, value)
             if OFFSET.unpack_from(body)[0] >= self._tombstones_due_ms or seen >= records_max:
                 break
@@ -120,6 +119,8 @@ class Compaction:
                 self._remove(offset)
                 self._batch.delete(index_key)
             self._batch.delete(waiting)
+        else:
+            self._store.check(start, end)
         return seen
 
     def _remove(self, offset: int) -> None:

@@ -16,7 +16,8 @@ from rocksdict import AccessType, DBRecoveryMode, Rdict
 from control_plane.adapters.embedded_log.faults import damaged, fault
 from control_plane.adapters.embedded_log.high_water import required
 from control_plane.adapters.embedded_log.journal import check_journals
-from control_plane.adapters.embedded_log.store import Store, store_options
+from control_plane.adapters.embedded_log.store import Store
+from control_plane.adapters.embedded_log.tuning import store_options
 from control_plane.errors import DataDamaged, InvalidSettings
 
 LOOKS_MAX: Final = 20

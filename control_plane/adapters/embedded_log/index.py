@@ -120,4 +120,4 @@ def _bodies(store: Store, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield key, unsealed(key, value)
         except ChecksumBroken as exc:
             raise damaged(store.path, f"the checksum of entry {key!r} does not hold", "Nothing was opened.") from exc
-    store.raise_damage(kind, end)
+    store.check(kind, end)

@@ -6,7 +6,7 @@ nothing of consumers, members of groups or Faust.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
@@ -14,13 +14,11 @@ from typing import Final, Self
 from rocksdict import WriteBatch
 
 from control_plane.adapters.embedded_log import limits
-from control_plane.adapters.embedded_log.codec import encode_record
 from control_plane.adapters.embedded_log.following import LOOKS_MAX, FollowingStore
 from control_plane.adapters.embedded_log.group_sync import GroupSync
-from control_plane.adapters.embedded_log.index import Index, committed_entry, topic_entry
+from control_plane.adapters.embedded_log.index import Index, topic_entry
 from control_plane.adapters.embedded_log.maintenance import DIRTY_RECORDS_MIN, Maintenance
 from control_plane.adapters.embedded_log.model import (
-    RECORD_BYTES_MAX,
     Append,
     Durability,
     GroupOffset,
@@ -30,17 +28,17 @@ from control_plane.adapters.embedded_log.model import (
 from control_plane.adapters.embedded_log.opening import Opened, open_to_read, open_to_write
 from control_plane.adapters.embedded_log.partition import Partition, Tail
 from control_plane.adapters.embedded_log.reading import read_records
+from control_plane.adapters.embedded_log.staging import Staged
 from control_plane.adapters.embedded_log.store import new_batch
 from control_plane.errors import DataDamaged
 from control_plane.ports.backbone import Position, Record
 
-FREE_BYTES_MIN: Final = 32 * 1024 * 1024
-"""With less free space on its disk nothing is written: RocksDB needs some to tidy up."""
+FREE_BYTES_MIN: Final = 64 * 1024 * 1024
+"""With less free space on its disk nothing is appended: RocksDB needs room for its write buffers, and to tidy up."""
 
 log = logging.getLogger(__name__)
 
 Listener = Callable[[str, int], None]
-_Ends = dict[Partition, tuple[int, int, int]]
 
 
 def wall_clock_ms() -> int:
@@ -65,7 +63,7 @@ class EmbeddedLog:
         self._tail = Tail()
         self._listeners: list[Listener] = []
         self._group_sync = GroupSync(opened.store, opened.high_water) if opened.high_water else None
-        self._maintenance = Maintenance(opened.store, self._commit)
+        self._maintenance = Maintenance(opened.store, lambda batch: self._commit(batch, 0, from_reserve=True))
         self._closed = False
 
     @classmethod
@@ -137,93 +135,38 @@ class EmbeddedLog:
         if not appends and not offsets:
             return []
         self._prepare_to_write()
-        batch = new_batch()
-        ends: _Ends = {}
+        staged = Staged(self._index)
         try:
-            appended, size = self._stage_records(appends, batch, ends)
-            size += self._stage_offsets(offsets, batch)
-            limits.check_write_bytes(size)
-            self._commit(batch, size)
+            staged.append(appends, self._now_ms())
+            staged.commit_offsets(offsets)
+            limits.check_write_bytes(staged.size_bytes)
+            self._commit(staged.batch, staged.size_bytes)
         except BaseException:
-            for partition, end in ends.items():
-                partition.next, partition.bytes_end, partition.recorded_ms = end
+            staged.undo()
             raise
         for entry in offsets:
             self._index.committed[entry.group, entry.topic, entry.partition] = entry
-        self._tail.add(appended)
-        self._tell(ends)
-        return [Position(record.topic, record.partition, record.offset) for _, record, _ in appended]
+        self._tail.add(staged.appended)
+        self._tell(staged.partitions)
+        return [Position(record.topic, record.partition, record.offset) for _, record, _ in staged.appended]
 
-    def _stage_records(
-        self, appends: Sequence[Append], batch: WriteBatch, ends: _Ends
-    ) -> tuple[list[tuple[Partition, Record, int]], int]:
-        """Encode records into the batch and move the partitions' ends; `ends` remembers where they were."""
-        now_ms = self._now_ms()
-        partitions, put = self._index.partitions, batch.put
-        appended: list[tuple[Partition, Record, int]] = []
-        total = 0
-        for append in appends:
-            topic, number, key, value, headers = (
-                append.topic,
-                append.partition,
-                append.key,
-                append.value,
-                append.headers,
-            )
-            partition = partitions.get((topic, number))
-            if partition is None:
-                raise limits.unknown_partition(topic, number)
-            if partition not in ends:
-                ends[partition] = (partition.next, partition.bytes_end, partition.recorded_ms)
-                partition.recorded_ms = max(now_ms, partition.recorded_ms)  # the clock may go back, the log may not
-            offset, recorded_ms = partition.next, partition.recorded_ms
-            store_key = partition.key_at(offset)
-            stored = encode_record(store_key, recorded_ms, partition.bytes_end, key, headers, value)
-            size = len(stored)
-            if size > RECORD_BYTES_MAX:
-                raise limits.record_too_large(topic, size)
-            put(store_key, stored)
-            partition.next = offset + 1
-            partition.bytes_end += size
-            total += size
-            record = Record(
-                topic=topic,
-                partition=number,
-                offset=offset,
-                key=key,
-                value=value,
-                recorded_ms=recorded_ms,
-                headers=headers,
-            )
-            appended.append((partition, record, size))
-        return appended, total
-
-    def _stage_offsets(self, offsets: Sequence[GroupOffset], batch: WriteBatch) -> int:
-        size = 0
-        for entry in offsets:
-            limits.check_offset(entry)
-            key, value = committed_entry(self._partition(entry.topic, entry.partition), entry)
-            batch.put(key, value)
-            size += len(value)
-        return size
-
-    def _prepare_to_write(self) -> None:
+    def _prepare_to_write(self, *, from_reserve: bool = False) -> None:
         assert not self._closed, "the log is closed"
         assert self._high_water is not None, "the log was opened read-only"
         if self._store.ailing:
-            self._recover()
+            self._recover(from_reserve=from_reserve)
 
-    def _recover(self) -> None:
+    def _recover(self, *, from_reserve: bool = False) -> None:
         """After a failed write the store is opened again, and what it holds is asked anew. Raises StorageFull."""
         assert self._high_water is not None, "only a writer recovers"
-        self._store.open_again()
+        self._store.open_again(from_reserve=from_reserve)
         self._index = Index.load(self._store)
         self._tail.clear()
         self._high_water.write(self._store.sequence, self._store.sequence)
 
-    def _commit(self, batch: WriteBatch, size_bytes: int) -> None:
+    def _commit(self, batch: WriteBatch, size_bytes: int, *, from_reserve: bool = False) -> None:
         assert self._high_water is not None, "the log was opened read-only"
-        sequence = self._store.write(batch, size_bytes)
+        sequence = self._store.write(batch, size_bytes, from_reserve=from_reserve)
         self._high_water.write(sequence, self._high_water.synced)
 
     def on_append(self, listener: Listener) -> Callable[[], None]:
@@ -231,9 +174,9 @@ class EmbeddedLog:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def _tell(self, ends: _Ends) -> None:
+    def _tell(self, partitions: Iterable[Partition]) -> None:
         for listener in tuple(self._listeners):
-            for partition in ends:
+            for partition in partitions:
                 try:
                     listener(partition.topic, partition.number)
                 except Exception:  # The write stands: its writer must not hear of a failure and write again.
@@ -283,8 +226,8 @@ class EmbeddedLog:
     # Keeping
 
     def maintain(self, *, dirty_records_min: int = DIRTY_RECORDS_MIN) -> Maintained:
-        """One bounded round of retention and compaction. Raises DataDamaged, StorageFull."""
-        self._prepare_to_write()
+        """One bounded round of retention and compaction, even on a full disk. Raises DataDamaged, StorageFull."""
+        self._prepare_to_write(from_reserve=True)
         return self._maintenance.round(self._index, self._now_ms(), dirty_records_min)
 
     def close(self) -> None:
@@ -302,10 +245,12 @@ class EmbeddedLog:
 
 
 def _let_go(opened: Opened) -> None:
-    if opened.high_water is not None:
-        if not opened.store.ailing:
+    try:
+        if opened.high_water is not None and not opened.store.ailing:
             opened.store.sync()
             opened.high_water.write(opened.high_water.acknowledged, opened.high_water.acknowledged)
-        opened.high_water.close()
-    opened.store.close()
-    opened.directory.release()
+    finally:
+        opened.store.close()
+        if opened.high_water is not None:
+            opened.high_water.close()
+        opened.directory.release()

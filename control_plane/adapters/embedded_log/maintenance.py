@@ -14,12 +14,12 @@ from control_plane.adapters.embedded_log.model import Maintained, TopicConfig
 from control_plane.adapters.embedded_log.retention import expire
 from control_plane.adapters.embedded_log.store import Store
 
-ROUND_RECORDS_MAX: Final = 2000
+ROUND_RECORDS_MAX: Final = 500
 """Records looked at for compaction in one round, all partitions together."""
 DIRTY_RECORDS_MIN: Final = 1000
 """A partition is compacted once so many records came since the last time: each costs two writes more."""
 
-Committer = Callable[[WriteBatch, int], None]
+Committer = Callable[[WriteBatch], None]
 
 
 class Maintenance:
@@ -45,7 +45,7 @@ class Maintenance:
             compacted += removed
             budget -= seen
             if budget <= 0:
-                self._turn = (self._turn + step) % len(due)
+                self._turn = (self._turn + step + 1) % len(due)
                 return Maintained(records_expired=expired, records_compacted=compacted, more=True)
         return Maintained(records_expired=expired, records_compacted=compacted)
 

@@ -68,11 +68,8 @@ def _broken(store: Store, partition: Partition, offset: int) -> DataDamaged:
 
 def _missing(store: Store, partition: Partition, offset: int, found: int) -> DataDamaged:
     """RocksDB's iterators end at damage without a word, so its own words are asked for first."""
-    detail = "records are missing"
-    try:
-        store.raise_damage(partition.key_at(offset), partition.key_at(found))
-    except DataDamaged as exc:
-        detail = str(exc.__cause__)
+    complaint = store.complaint_about(partition.key_at(offset), partition.key_at(found))
+    detail = " ".join(str(complaint.__cause__).split()) if complaint else "records are missing"
     return DataDamaged(
         f"The log at {store.path} is damaged: {partition.place} cannot be read from offset {offset} on ({detail}). "
         "Nothing from there on was read, nothing was repaired. Check the disk and restore the directory from a backup."

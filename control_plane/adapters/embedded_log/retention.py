@@ -23,7 +23,7 @@ _UNDONE: Final = "Nothing of this partition was removed."
 
 
 def expire(
-    store: Store, commit: Callable[[WriteBatch, int], None], partition: Partition, config: TopicConfig, now_ms: int
+    store: Store, commit: Callable[[WriteBatch], None], partition: Partition, config: TopicConfig, now_ms: int
 ) -> int:
     """Remove what is too old or too much; returns how many offsets. Raises DataDamaged, StorageFull."""
     if partition.next - partition.first < 2:
@@ -39,8 +39,10 @@ def expire(
     else:
         batch.delete_range(partition.key_at(partition.first), partition.key_at(cut))
     batch.put(*kept_entry(partition, cut, partition.cleaned))
-    commit(batch, 0)
+    commit(batch)
+    removed_from = partition.key_at(partition.first)
     _forget(partition, cut)
+    store.reclaim(removed_from, partition.key_at(cut))
     return removed
 
 

@@ -1,6 +1,6 @@
 """RocksDB, opened so that it never drops what was acknowledged without saying so.
 
-Knows nothing of topics. All sizes are small on purpose: an edge box runs the rest of Setpoint beside it.
+Knows nothing of topics.
 """
 
 import logging
@@ -12,11 +12,7 @@ from typing import Any, Final
 
 from rocksdict import (
     AccessType,
-    BlockBasedOptions,
-    Cache,
-    DBCompressionType,
     DBRecoveryMode,
-    Options,
     Rdict,
     RdictIter,
     ReadOptions,
@@ -26,18 +22,9 @@ from rocksdict import (
 from control_plane.adapters.embedded_log.faults import damaged, fault, storage_full
 from control_plane.adapters.embedded_log.high_water import required
 from control_plane.adapters.embedded_log.journal import check_journals
+from control_plane.adapters.embedded_log.tuning import store_options
 from control_plane.errors import DataDamaged, SetpointError
 
-WRITE_BUFFER_BYTES: Final = 8 * 1024 * 1024
-WRITE_BUFFERS_MAX: Final = 3
-BLOCK_CACHE_BYTES: Final = 16 * 1024 * 1024
-OPEN_FILES_MAX: Final = 128
-TARGET_FILE_BYTES: Final = 32 * 1024 * 1024
-BACKGROUND_JOBS_MAX: Final = 2
-LOG_FILES_MAX: Final = 2
-LOG_FILE_BYTES_MAX: Final = 1024 * 1024
-WAL_BYTES_PER_SYNC: Final = 1024 * 1024
-"""Dirty journal pages go to the device in pieces of this size, so that an fsync never meets many of them."""
 ROOM_CHECK_BYTES: Final = 256 * 1024
 """The disk's free space is looked at again after so many bytes written."""
 
@@ -115,10 +102,14 @@ class Store:
             self.path, f"it ends at write {reached}, but {needed} had been acknowledged", "Nothing was opened."
         )
 
-    def write(self, batch: WriteBatch, size_bytes: int) -> int:
-        """One atomic write, or none; returns the store's sequence number after it. Raises as `open`."""
+    def write(self, batch: WriteBatch, size_bytes: int, *, from_reserve: bool = False) -> int:
+        """One atomic write, or none; returns the store's sequence number after it. Raises as `open`.
+
+        What makes room may take from the room that is kept free.
+        """
         assert not self._ailing, "an ailing store is opened again before it is written"
-        self._check_room(size_bytes)
+        if not from_reserve:
+            self._check_room(size_bytes)
         try:
             self._db.write(batch)
         except Exception as exc:  # RocksDB's errors have no class of their own
@@ -142,13 +133,14 @@ class Store:
             raise storage_full(self.path, detail, "Nothing was written.")
         self._room_check_due_bytes = ROOM_CHECK_BYTES
 
-    def open_again(self) -> None:
+    def open_again(self, *, from_reserve: bool = False) -> None:
         """After a failed write RocksDB refuses all others until it is opened anew; meanwhile it can still be read.
 
         Raises as `open`, and then it can still be read.
         """
         self._room_check_due_bytes = 0
-        self._check_room(0)
+        if not from_reserve:
+            self._check_room(0)
         with self._lock:
             self._close_db()
             try:
@@ -161,6 +153,19 @@ class Store:
                 )
                 raise
         self._ailing = False
+
+    def reclaim(self, start: bytes, end: bytes) -> None:
+        """Give back the space of a removed range at once if room is short; otherwise RocksDB does it as it goes.
+
+        Blocks for some milliseconds, which only an emergency is worth. Raises as `write`.
+        """
+        if self._free_bytes_min == 0 or _free_bytes(self.path) > 2 * self._free_bytes_min:
+            return
+        try:
+            self._db.compact_range(start, end)
+        except Exception as exc:  # RocksDB's errors have no class of their own
+            raise fault(exc, self.path, "The space of what was removed was not given back yet.") from exc
+        self._room_check_due_bytes = 0
 
     def sync(self) -> None:
         """Put everything written so far on the device. May be called from another thread. Raises as `write`."""
@@ -192,7 +197,7 @@ class Store:
     def items(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """(key, value) from `start` up to but not including `end`.
 
-        It ends silently at damage: a caller that expects more calls `raise_damage`.
+        It ends silently at damage: a caller that expects more calls `check`.
         """
         items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=start, read_opt=_until(end))
         return items
@@ -202,7 +207,10 @@ class Store:
         cursor = self._db.iter(_until(end))
         cursor.seek_to_last()
         found = (cursor.key(), cursor.value()) if cursor.valid() else None
-        self._check(cursor)
+        complaint = self._complaint(cursor)
+        del cursor
+        if complaint is not None:
+            raise complaint
         return found if found is not None and found[0] >= start else None
 
     def first(self, start: bytes, end: bytes) -> tuple[bytes, bytes] | None:
@@ -210,22 +218,35 @@ class Store:
         cursor = self._db.iter(_until(end))
         cursor.seek(start)
         found = (cursor.key(), cursor.value()) if cursor.valid() else None
-        self._check(cursor)
+        complaint = self._complaint(cursor)
+        del cursor
+        if complaint is not None:
+            raise complaint
         return found
 
-    def raise_damage(self, start: bytes, end: bytes) -> None:
-        """Raise DataDamaged with RocksDB's own words when the range cannot be read whole."""
+    def complaint_about(self, start: bytes, end: bytes) -> SetpointError | None:
+        """What RocksDB says when the range cannot be read whole."""
         cursor = self._db.iter(_until(end))
         cursor.seek(start)
         while cursor.valid():
             cursor.next()
-        self._check(cursor)
+        return self._complaint(cursor)
 
-    def _check(self, cursor: RdictIter) -> None:
+    def check(self, start: bytes, end: bytes) -> None:
+        """Raise DataDamaged when the range cannot be read whole."""
+        complaint = self.complaint_about(start, end)
+        if complaint is not None:
+            raise complaint
+
+    def _complaint(self, cursor: RdictIter) -> SetpointError | None:
+        """What went wrong with a cursor. Returned, not raised: a traceback would hold the cursor, and so the store."""
         try:
             cursor.status()
-        except Exception as exc:  # RocksDB's errors have no class of their own
-            raise fault(exc, self.path, "Nothing was read.") from exc
+        except Exception as exc:  # noqa: BLE001 - RocksDB's errors have no class of their own
+            found = fault(exc, self.path, "Nothing was read.")
+            found.__cause__ = exc.with_traceback(None)
+            return found
+        return None
 
     @property
     def sequence(self) -> int:
@@ -255,30 +276,6 @@ def _rdict(path: Path, mode: Any, *, create: bool) -> Any:
     options = store_options(mode)
     options.create_if_missing(create)
     return Rdict(str(path), options)
-
-
-def store_options(mode: Any) -> Options:
-    """How every RocksDB here is opened; only what is done about a torn journal differs."""
-    table = BlockBasedOptions()
-    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
-    table.set_cache_index_and_filter_blocks(True)  # so that the cache's bound holds for them, too
-    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    table.set_block_size(16 * 1024)
-    options = Options(raw_mode=True)
-    options.set_block_based_table_factory(table)
-    options.set_wal_recovery_mode(mode)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
-    options.set_max_total_wal_size(WRITE_BUFFER_BYTES * WRITE_BUFFERS_MAX)
-    options.set_target_file_size_base(TARGET_FILE_BYTES)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_max_open_files(OPEN_FILES_MAX)
-    options.set_max_background_jobs(BACKGROUND_JOBS_MAX)
-    options.set_keep_log_file_num(LOG_FILES_MAX)
-    options.set_max_log_file_size(LOG_FILE_BYTES_MAX)
-    options.set_wal_bytes_per_sync(WAL_BYTES_PER_SYNC)
-    options.set_skip_stats_update_on_db_open(True)
-    return options
 
 
 def _until(end: bytes) -> ReadOptions:

@@ -19,6 +19,7 @@ from tests.contract.embedded_log.damaging import (
     killed_log,
     set_type_of_record,
 )
+from tests.contract.embedded_log.killing import acknowledged_until_killed
 from tests.contract.embedded_log.writer import value_at
 
 
@@ -129,6 +130,33 @@ def test_after_power_loss_a_torn_tail_that_was_never_synced_does_not_stop_the_st
         assert read_all(log) == [*ALL[:-10], b"after"]
 
 
+def test_after_power_loss_at_any_byte_only_whole_writes_are_left(tmp_path: Path) -> None:
+    path = killed_log(tmp_path / "log")
+    forget_the_boot(path)
+    size = files_of(path, "*.log")[0].stat().st_size
+
+    for left in range(1000, size, size // 25):
+        copy = Path(shutil.copytree(path, tmp_path / f"copy{left}"))
+        cut(files_of(copy, "*.log")[0], size - left)
+        with EmbeddedLog.open(copy) as log:
+            kept = read_all(log)
+            assert len(kept) % 10 == 0
+            assert kept == ALL[: len(kept)]
+            assert len(kept) * 200 <= left
+        shutil.rmtree(copy)
+
+
+def test_after_power_loss_what_was_synced_must_still_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    acknowledged_until_killed(path, acknowledgements=50, durability="fsync")
+    forget_the_boot(path)
+    EmbeddedLog.open(Path(shutil.copytree(path, tmp_path / "copy"))).close()
+    cut(files_of(path, "*.log")[0], 3000)
+
+    with pytest.raises(DataDamaged, match="had been acknowledged"):
+        EmbeddedLog.open(path)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.8])
 def test_after_power_loss_a_flipped_byte_in_the_middle_is_noticed(tmp_path: Path, share: float) -> None:
     path = killed_log(tmp_path / "log")
@@ -150,6 +178,20 @@ def test_a_flipped_byte_in_a_table_is_named_with_topic_partition_and_offset(tmp_
 
     with EmbeddedLog.open(path) as log, pytest.raises(DataDamaged, match=r"events\.v1/0 .*offset \d+ .*checksum"):
         read_all(log)
+
+
+def test_an_error_that_is_still_held_does_not_keep_the_log_open(tmp_path: Path) -> None:
+    path = closed_log(tmp_path / "log")
+    table = files_of(path, "*.sst")[-1]
+    flip(table, table.stat().st_size // 2)
+    log = EmbeddedLog.open(path)
+
+    with pytest.raises(DataDamaged) as told:
+        read_all(log)
+    log.close()
+
+    EmbeddedLog.open(path).close()
+    assert told.value.__traceback__ is not None
 
 
 def test_what_stands_before_and_after_the_damage_can_still_be_read(tmp_path: Path) -> None:

@@ -163,3 +163,25 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk_too(tmp_path: Path) -> None
 
     assert child.returncode == 0, child.stderr
     assert child.stdout.startswith("went on after")
+
+
+def test_retention_makes_room_on_a_disk_that_is_full(small_disk: Path) -> None:
+    with open_log(small_disk / "log", 0) as log:
+        for written in range(8000):
+            write_pair(log, written)
+        for topic in BOTH:
+            log.create_topic(topic, partitions=1, retention_bytes=500_000)
+    log = EmbeddedLog.open(small_disk / "log", free_bytes_min=FREE_BYTES_MIN)
+    free_bytes = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    (small_disk / "filler").write_bytes(bytes(free_bytes - FREE_BYTES_MIN + 1024 * 1024))
+    written = write_until_full(log, 8000)
+    with pytest.raises(StorageFull):
+        write_pair(log, written)
+
+    assert log.maintain().records_expired > 8000
+
+    write_pair(log, written)
+    first, end = log.bounds("left", 0)
+    assert end == written + 1
+    assert log.read("left", 0, 0)[0].offset == first > 0
+    log.close()

@@ -9,7 +9,7 @@ import pytest
 from control_plane.adapters.embedded_log import Append, Durability, EmbeddedLog
 from control_plane.errors import DataInUse
 from tests.contract.embedded_log.killing import acknowledged_until_killed, start_writer
-from tests.contract.embedded_log.writer import RECORDS_PER_WRITE, TOPIC, value_at
+from tests.contract.embedded_log.writer import RECORDS_PER_WRITE, ROW_KEYS, ROWS, TOPIC, value_at
 
 
 @pytest.mark.parametrize("acknowledgements", [1, 2, 17, 150, 2500, 9000])
@@ -111,3 +111,21 @@ def check_whole(log: EmbeddedLog, end: int, start: int = 0) -> None:
     assert committed is not None
     assert (committed.offset, committed.metadata) == (end, b"mark %d" % end)
     assert end % RECORDS_PER_WRITE == 0
+    assert newest_rows(log) == expected_rows(end)
+
+
+def newest_rows(log: EmbeddedLog) -> dict[bytes, bytes]:
+    """What a reader folds from the compacted topic."""
+    at, end = log.bounds(ROWS, 0)
+    rows: dict[bytes, bytes] = {}
+    while at < end:
+        for record in log.read(ROWS, 0, at):
+            rows[record.key] = record.value
+            at = record.offset + 1
+    return rows
+
+
+def expected_rows(end: int) -> dict[bytes, bytes]:
+    """The rows that stand beside the records below an offset."""
+    writes = range(end // RECORDS_PER_WRITE)[-ROW_KEYS:]
+    return {b"row %d" % (write % ROW_KEYS): b"%d" % ((write + 1) * RECORDS_PER_WRITE) for write in writes}
