@@ -61,9 +61,10 @@ def end_marked(marks: Mapping[str, str], grace_s: float) -> int:
     while _living(ending) and time.monotonic() < deadline_s:
         time.sleep(_POLL_S)
     deadline_s = time.monotonic() + KILL_WAIT_S
-    while left := marked(marks):  # Walked again: they may have started others meanwhile.
+    # Walked again: they may have started others meanwhile.
+    while (left := marked(marks)) or _living(ending):
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"process {left[0].pid} outlives SIGKILL")
+            raise TimeoutError(f"process {(left or ending)[0].pid} outlives SIGKILL")
         _signal_all(left, signal.SIGKILL)
         time.sleep(_POLL_S)
     return len(ending)
@@ -92,7 +93,9 @@ def _living(processes: list[Marked]) -> bool:
 
 def _lives(pid: int) -> bool:
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        process = psutil.Process(pid)
+        # A process is a zombie as soon as its first thread has ended; the others may still hold its port.
+        return bool(process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.Error:
         return False
 

@@ -18,6 +18,7 @@ from control_plane.sdk import Attempt, Command, Duration, Executor, Found, Subje
 
 PROCESSES_MAX = 256
 PORT_POLL_S = 0.02
+PORT_FREE_WITHIN_S = 1.0
 SPARE_S = 2.0
 """What an attempt may take beside the grace and the start: finding, signalling, forking."""
 
@@ -128,6 +129,8 @@ class SupervisedProcess(Executor):
             await self._start(spec, "")
 
     async def _start(self, spec: Spec, command_id: str) -> Attempt:
+        if spec.port is not None and not await _becomes_free(spec.port):
+            return _failed(f"port {spec.port} is another process's; {spec.name} was not started")
         try:
             spawned = await asyncio.to_thread(self._state.spawn, spec, self._marks(spec) | {COMMAND_ID: command_id})
         except OSError as error:
@@ -211,6 +214,16 @@ async def _answers(port: int) -> bool:
     except OSError:
         return False
     writer.close()
+    return True
+
+
+async def _becomes_free(port: int) -> bool:
+    """Whether nobody answers there, or soon nobody does: what has just died may hold its port for a moment."""
+    deadline_s = asyncio.get_running_loop().time() + PORT_FREE_WITHIN_S
+    while await _answers(port):
+        if asyncio.get_running_loop().time() >= deadline_s:
+            return False
+        await asyncio.sleep(PORT_POLL_S)
     return True
 
 

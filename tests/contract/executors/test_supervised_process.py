@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from typing import Any
 
 import psutil
@@ -152,6 +153,35 @@ async def test_a_process_that_ends_at_once_has_failed(process: ProcessGround) ->
 
     assert attempt.result == "failed"
     assert "ended at once" in attempt.detail
+
+
+DYING_SLOWLY = """
+import ctypes, threading
+def hold_on(number, frame):
+    threading.Thread(target=lambda: (time.sleep(1.5), os._exit(0))).start()
+    ctypes.CDLL(None).pthread_exit(None)  # The first thread ends here: a zombie that still has its port.
+signal.signal(signal.SIGTERM, hold_on)
+"""
+
+
+async def test_a_restart_waits_for_the_last_thread_which_may_still_hold_the_port(process: ProcessGround) -> None:
+    process.serve(before=DYING_SLOWLY)
+    await process.executor.execute(process.command("c1"))
+
+    attempt = await process.executor.execute(process.command("c2", parameters={"grace": "5s"}))
+
+    assert attempt.result == "succeeded"
+    connections = psutil.Process(last_pid(process)).net_connections()
+    assert [found.laddr.port for found in connections if found.status == psutil.CONN_LISTEN] == [process.port]
+
+
+async def test_a_port_of_somebody_else_is_not_taken_for_ours(process: ProcessGround) -> None:
+    with socket.create_server(("127.0.0.1", process.port)):
+        attempt = await process.executor.execute(process.command("c1"))
+
+    assert attempt.result == "failed"
+    assert attempt.detail == f"port {process.port} is another process's; web-1 was not started"
+    assert process.starts() == []
 
 
 @pytest.mark.parametrize(
