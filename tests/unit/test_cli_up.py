@@ -50,7 +50,9 @@ def decisions(url: str, workspace: Path, wanted: int) -> list[Any]:
     """The decisions, once there are so many: recording follows a moment later."""
     ends = time.monotonic() + START_S_MAX
     while True:
-        found = json.loads(setpoint("decisions", "list", "--json", "--url", url, "-w", str(workspace)).stdout)
+        listed = setpoint("decisions", "list", "--json", "--url", url, "-w", str(workspace))
+        assert listed.exit_code == 0, listed.stderr
+        found = json.loads(listed.stdout)
         settled = [item for item in found if item["verdict"]]
         if len(settled) >= wanted:
             return settled
@@ -71,8 +73,9 @@ def test_a_service_starts_decides_is_alone_stops_and_goes_on_where_it_was(worksp
         heat(url, "machine/m1")
         [decision] = decisions(url, workspace, 1)
         assert decision["verdict"]["answer"] == "allow"
-        shown = json.loads(setpoint("decisions", "show", decision["id"], "--json", "--url", url, *here).stdout)
-        assert shown["command"]["intent"] == "slow_down"
+        shown = setpoint("decisions", "show", decision["id"], "--json", "--url", url, *here)
+        assert shown.exit_code == 0, shown.stderr
+        assert json.loads(shown.stdout)["command"]["intent"] == "slow_down"
 
         code, _, complained = ended(process("up", str(workspace), "--listen", "127.0.0.1:0"))
         assert code == 1
