@@ -18,7 +18,7 @@ from pathlib import Path
 
 from control_plane.bootstrap import Service, load_settings, load_workspace
 from control_plane.loop.step import Done
-from control_plane.messages import Command, DeadLetter, Event, topics
+from control_plane.messages import Command, DeadLetter, Event, Verdict, topics
 from control_plane.messages.wire import decode
 from control_plane.ports.backbone import Record
 from tests.bench.load import events
@@ -42,7 +42,9 @@ class Watch:
         self.first_at = self.first_at or self.last_at
         self.outcomes += event.type == "command.succeeded"
         self.folded += event.type == "parcel.scanned"
-        self.commands += sum(isinstance(message, Command) for message in done.said)
+        for message in done.said:
+            self.commands += isinstance(message, Command)
+            assert not isinstance(message, Verdict) or message.answer == "allow", message.reasons
 
     def dead_lettered(self, letter: DeadLetter) -> None:
         raise AssertionError(f"a bench event was refused: {letter.detail}")
@@ -82,8 +84,7 @@ async def measure(what: str, backbone: str, count: int) -> dict[str, object]:
 
 
 async def _throughput(service: Service, watch: Watch, count: int, share: float) -> dict[str, object]:
-    # In `loops` each event has a subject of its own: a subject has one live command at a time.
-    load = events(count, share, time.time_ns() // 1_000_000, subjects=count if share == 1.0 else 1_000)
+    load = events(count, share, time.time_ns() // 1_000_000)
     deciding = sum(b'"ship":true' in output.value for output in load)
     began = time.perf_counter()
     for at in range(0, count, FEED_RECORDS):
@@ -107,7 +108,7 @@ async def _until(reached: Callable[[], bool]) -> None:
 
 async def _latency(service: Service, arrivals: Arrivals, count: int) -> dict[str, object]:
     """Open loop: an event that cannot be sent in time counts from when it should have been."""
-    load = events(count, 1.0, time.time_ns() // 1_000_000, subjects=count)
+    load = events(count, 1.0, time.time_ns() // 1_000_000)
     began = time.perf_counter() + 0.1
     due = [began + n / RATE_PER_S for n in range(count)]
     sending = set()

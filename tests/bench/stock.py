@@ -87,7 +87,7 @@ async def measure(backbone: str, count: int) -> dict[str, object]:
     """Events/s through one hop: read, table, produce. The clock runs from the first event to the last output."""
     with tempfile.TemporaryDirectory(prefix="stock-bench-") as text:
         folder, unique = Path(text), f"stock{time.time_ns()}"
-        load = events(count, 1.0, time.time_ns() // 1_000_000)
+        load = events(count, 0.0, time.time_ns() // 1_000_000)
         log = None
         if backbone.startswith("embedded"):
             log = EmbeddedLog.open(folder / "log")

@@ -1,7 +1,7 @@
 """The world that the service acts on: an HTTP target that counts by itself, loses answers and never deduplicates.
 
-A process of its own, so that it outlives whatever is killed. Each effect is a line in a file, written before the answer.
-Run as `python -m tests.kill.world EFFECTS_FILE SEED`; prints its port on the first line.
+A process of its own, so that it outlives whatever is killed. Each effect is a line in a file, written before the
+answer. Run as `python -m tests.kill.world EFFECTS_FILE SEED`; prints its port on the first line.
 """
 
 import json

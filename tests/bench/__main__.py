@@ -1,0 +1,89 @@
+"""`make bench`: the whole service against stock Faust on the same log, interleaved in one run; ratios count.
+
+Each measurement runs in a process of its own on an empty log; stock Faust and we take turns, round by round. The figures
+of a noisy machine are noisy, and so the spread is printed beside the median.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+EMBEDDED = "embedded://HERE/log"
+LOOPS_GOAL, SENSED_GOAL, P99_GOAL_MS = 1.0, 4.0, 5.0
+TIMEOUT_S = 300
+
+
+def main() -> int:
+    """Print the table. Goals that are missed are said, and do not fail the run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", default="", help="kafka://host:port, measured beside the embedded log")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--json", action="store_true", dest="as_json")
+    asked = parser.parse_args()
+    found = {}
+    for backbone in [EMBEDDED, *filter(None, [asked.backbone])]:
+        found[backbone.partition(":")[0]] = _measured(backbone, asked.rounds, asked.events)
+    if asked.as_json:
+        print(json.dumps(found))
+    else:
+        for name, figures in found.items():
+            print(_table(name, figures))
+    return 0
+
+
+def _measured(backbone: str, rounds: int, events: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {"stock": [], "loops": [], "sensed": [], "p50_ms": [], "p99_ms": []}
+    for number in range(rounds):
+        print(f"  {backbone.partition(':')[0]}, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        found["stock"].append(_run("tests.bench.stock", backbone, str(events))["per_s"])
+        found["loops"].append(_run("tests.bench.ours", "loops", backbone, str(events))["per_s"])
+        found["sensed"].append(_run("tests.bench.ours", "sensed", backbone, str(2 * events))["per_s"])
+        latency = _run("tests.bench.ours", "latency", backbone, "3000")
+        found["p50_ms"].append(latency["p50_ms"])
+        found["p99_ms"].append(latency["p99_ms"])
+    return found
+
+
+def _run(module: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def _table(name: str, figures: dict[str, list[float]]) -> str:
+    stock = statistics.median(figures["stock"])
+    lines = [f"{name}: median (smallest to largest) of {len(figures['stock'])} rounds"]
+    lines.append(f"  stock Faust, one hop, events/s   {_spread(figures['stock'])}")
+    for key, label, goal in (
+        ("loops", "full loops/s", LOOPS_GOAL),
+        ("sensed", "sensed events/s, 1 % decide", SENSED_GOAL),
+    ):
+        ratio = statistics.median(figures[key]) / stock
+        lines.append(
+            f"  {label:<32} {_spread(figures[key])}  {ratio:.2f} x stock, {_verdict(ratio >= goal)} {goal:.1f} x"
+        )
+    lines.append(f"  event to command at 200/s, p50   {_spread(figures['p50_ms'])} ms")
+    p99 = statistics.median(figures["p99_ms"])
+    lines.append(
+        f"  event to command at 200/s, p99   {_spread(figures['p99_ms'])} ms, {_verdict(p99 <= P99_GOAL_MS)} {P99_GOAL_MS:g} ms"
+    )
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+
+
+def _verdict(met: bool) -> str:
+    return "goal met:" if met else "GOAL MISSED:"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
