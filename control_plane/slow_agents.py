@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from control_plane.loop.deliberation import DECISIONS_PER_EVENT_MAX
 from control_plane.messages import Context, Decision, Proposed, topics
+from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
 from control_plane.messages.wire import decode_context, encode
 from control_plane.ports.agent import SlowAgent
 from control_plane.ports.backbone import Output, Record

@@ -12,14 +12,16 @@ from control_plane.adapters.memory.clock import START_MS
 from control_plane.catalogue import ControlItem, Controls, ControlSet
 from control_plane.catalogue.definitions import RuleDefinition
 from control_plane.causality import Lineage
-from control_plane.causality.lineage import SOURCE
-from control_plane.messages import Event, Question, Reason, Ruling, topics
+from control_plane.causality.lineage import SOURCE, trail_step
+from control_plane.messages import Command, Decision, Event, Outcome, Question, Reason, Ruling, topics
 from control_plane.messages.event import CONTROLS_ADOPTED, TICK
+from control_plane.messages.outcome import Status
 from control_plane.messages.wire import encode_event, utc
 from control_plane.ports.backbone import Output, Record
 from control_plane.ports.policy_engine import PolicySet
 from control_plane.workspace.compiling import Tools, compile_controls
 from control_plane.workspace.python_agents import load_agent
+from state.rows import LiveCommand
 
 NOW_MS = START_MS
 WEB_1 = "service/web-1"
@@ -136,6 +138,37 @@ def adopted(revision: str, partition: int = 0, at_ms: int = NOW_MS) -> Event:
         message_id=f"adopted/{revision}/{at_ms}",
         source=SOURCE,
         at_ms=at_ms,
+    )
+
+
+def outcome(command: Command, status: Status = "succeeded", *, at_ms: int = NOW_MS) -> Outcome:
+    """What came of a command."""
+    return Outcome(
+        lineage=command.lineage.returning("outcome", trail_step(command.agent, command.subject, command.intent)),
+        subject=command.subject,
+        occurred_ms=at_ms,
+        command_id=command.lineage.message_id,
+        decision_id=command.decision_id,
+        agent=command.agent,
+        intent=command.intent,
+        action_class=command.action_class,
+        executor=command.executor,
+        status=status,
+        attempts=1,
+    )
+
+
+def live_command(decision: Decision, action_class: str = "restart_service") -> LiveCommand:
+    """The command of a decision, as a row knows it while it is under way."""
+    return LiveCommand(
+        command_id="command",
+        decision_id=decision.lineage.message_id,
+        agent=decision.agent,
+        intent=decision.intent,
+        action_class=action_class,
+        since_ms=decision.occurred_ms,
+        deadline_ms=decision.occurred_ms + 30_000,
+        expects=decision.expects,
     )
 
 

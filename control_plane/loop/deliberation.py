@@ -9,10 +9,8 @@ from msgspec.structs import replace
 from control_plane.catalogue import AgentInForce
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Context, Decision, Expectation
+from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
 from control_plane.ports.agent import AgentOverran
-
-DECISIONS_PER_EVENT_MAX = 8
-"""Decisions that one agent may make on one event."""
 
 PROPOSAL_BYTES_MAX = 32 * 1024
 """Largest decision, as JSON: its parameters above all."""

@@ -5,7 +5,8 @@ Says nothing about what follows from the event.
 
 from control_plane.catalogue import Controls
 from control_plane.errors import InvalidMessage
-from control_plane.messages import Event, Subject
+from control_plane.messages import Event, Proposed, Subject
+from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
 from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX, is_reserved
 from control_plane.messages.wire import effect_of, ms_of, outcome_of, proposed_of
 from control_plane.ports.schemas import SchemaViolation
@@ -39,13 +40,26 @@ def _check_own(event: Event) -> None:
     elif event.type == EFFECT_JUDGED:
         effect_of(event)
     elif event.type == DECISION_PROPOSED:
-        proposed_of(event)
+        _check_proposal(proposed_of(event))
     else:
         raise InvalidMessage(
             "type_reserved",
             f"events of type {event.type!r} do not belong here",
             field="type",
             cure="Choose another type.",
+        )
+
+
+def _check_proposal(proposed: Proposed) -> None:
+    """An answer may hold only what its own agent wants of its own subject: no step writes two subjects."""
+    ids = {decision.lineage.message_id for decision in proposed.decisions}
+    own = all((found.agent, found.subject) == (proposed.agent, proposed.subject) for found in proposed.decisions)
+    if not own or len(ids) < len(proposed.decisions) or len(ids) > DECISIONS_PER_EVENT_MAX:
+        raise InvalidMessage(
+            "proposal_foreign",
+            f"the answer of {proposed.agent} on {proposed.subject} holds decisions of others, on others, or too many",
+            field="data.decisions",
+            cure="Build each decision with context.propose, each with an nth of its own.",
         )
 
 

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from control_plane.causality import Lineage
 
+DECISIONS_PER_EVENT_MAX = 8
+"""Decisions that one agent may make on one event."""
+
 
 class Expectation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the action is to bring about: CEL over the subject's rows, judged when the window closes.

@@ -10,7 +10,6 @@ from random import Random
 
 from control_plane.adapters.memory import Lane, MemoryLog, Order, VirtualClock
 from control_plane.causality import digest
-from control_plane.causality.lineage import trail_step
 from control_plane.messages import Command, Context, Outcome, Proposed, Question, Reason, Ruling, topics
 from control_plane.messages.wire import decode, decode_context, encode
 from control_plane.partition import Partitions
@@ -229,19 +228,8 @@ class World:
         return records
 
     def _outcome(self, command: Command) -> Outcome:
-        return Outcome(
-            lineage=command.lineage.returning("outcome", trail_step(command.agent, command.subject, command.intent)),
-            subject=command.subject,
-            occurred_ms=self.clock.now_ms(),
-            command_id=command.lineage.message_id,
-            decision_id=command.decision_id,
-            agent=command.agent,
-            intent=command.intent,
-            action_class=command.action_class,
-            executor=command.executor,
-            status=self._random.choice(("succeeded", "succeeded", "failed")),
-            attempts=1,
-        )
+        status = self._random.choice(("succeeded", "succeeded", "failed"))
+        return builders.outcome(command, status, at_ms=self.clock.now_ms())  # type: ignore[arg-type]
 
     def _wait(self) -> None:
         """Time passes; the owner ticks when it sees that a row waits for it, and sometimes for nothing."""
