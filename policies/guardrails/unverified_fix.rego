@@ -2,8 +2,9 @@
 # that helped since, were ineffective or harmful. How many is data.unverified_fix.failures_max, 2 unless it is set.
 package setpoint.guardrails.unverified_fix
 
-deny contains {"code": "did_not_help", "msg": sprintf("it did not help %v times in a row", [count(failures)])} if {
-	count(failures) >= failures_max
+deny contains {"code": "did_not_help", "msg": sprintf("it did not help %v times in a row", [number])} if {
+	number := count(failures)
+	number >= failures_max
 }
 
 deny contains {"code": "recent_actions_unknown", "msg": "what was done lately is not known"} if {

@@ -3,20 +3,23 @@
 Asking regorus for each package costs 8 us a rule; one set that all rules add to costs 2 us a rule. So the rules that
 give reasons are moved into one package, where `deny contains R if B` becomes
 `setpoint_found contains ["deny", "guardrails.blast_radius", R] if B`. Lines stay where they are, so that an error still
-names the user's. A package whose names would mean something else there stays where it is and is asked.
+names the user's. Helpers get names of their own. A package that cannot be moved stays where it is and is asked.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from control_plane.adapters.regorus.module_checks import ENTRIES, FOUND, declared
-from control_plane.adapters.regorus.syntax import Module, Rule, parse, references, steps_of, walk
+from control_plane.adapters.regorus.plain import FAULT, Fault, faults_of
+from control_plane.adapters.regorus.syntax import Module, Rule, parse, references, walk
 
 MAIN = "setpoint.main"
 QUERY = f"data.{MAIN}.{FOUND}"
 INPUT_DEPTH = 2
+APART = "__"
+"""Between the name of a helper and that of its package."""
 
 InputPath = tuple[str, ...]
 
@@ -30,23 +33,57 @@ class Assembly:
     """Constant paths below `input`, at most `INPUT_DEPTH` long; the empty path is all of it."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How a policy set is ruled on: by the compiled form, by the interpreter, or each part by its own."""
+
+    compiled: Assembly | None
+    interpreted: Assembly | None
+
+
+def planned(modules: Sequence[Module]) -> Plan:
+    """Modules that passed the checks, parted into what each form of regorus rules on."""
+    faults = {module.file: faults_of(module) for module in modules if module.kind in ENTRIES}
+    doubtful = {module.package for module in modules if faults.get(module.file) is None}
+    moved = _movable([module for module in modules if module.package not in doubtful])
+    helpers = _helpers(modules)
+    texts = {m.file: _moved(m, helpers[m.package]) for m in modules if m.package in moved}
+    moved -= {module.package for module in modules if module.file in texts and texts[module.file] is None}
+    plain = [module for module in modules if module.package in moved]
+    compiled = [
+        (m.file, f"{texts[m.file]}\n{_fault_rules(m, faults[m.file] or (), helpers[m.package])}") for m in plain
+    ]
+    return Plan(
+        compiled=Assembly(modules=tuple(compiled), reads=_reads(plain)) if compiled else None,
+        interpreted=assemble([module for module in modules if module.package not in moved]),
+    )
+
+
+def _fault_rules(module: Module, faults: Sequence[Fault], helpers: Collection[str]) -> str:
+    head = f'{FOUND} contains ["{FAULT}", "{module.by}", {{"code": "{FAULT}", "msg": ""}}]'
+    roots = ((fault, fault.path[0]) for fault in faults)
+    bodies = (fault.body(renamed(root, module) if root in helpers else root) for fault, root in roots)
+    return "".join(f"{head} if {{ {body} }}\n" for body in bodies)
+
+
 def assemble(modules: Sequence[Module]) -> Assembly | None:
-    """One rule out of modules that passed the checks; None when none of them gives reasons."""
+    """One rule for the interpreter; None when no module gives reasons."""
     ruling = [module for module in modules if module.kind in ENTRIES]
     if not ruling:
         return None
-    moved = _movable(ruling)
+    moved, helpers = _movable(ruling), _helpers(ruling)
     texts, gathered = [], []
     for module in modules:
-        text = _moved(module) if module.package in moved else None
+        text = _moved(module, helpers[module.package]) if module.package in moved else None
         texts.append((module.file, text or module.source.decode()))
         if text is None:
             gathered += [_gathering(module, rule) for rule in module.rules if rule.name in ENTRIES.get(module.kind, ())]
     main = "\n".join([f"package {MAIN}", *dict.fromkeys(gathered)])
-    return Assembly(
-        modules=(*texts, ("setpoint.main", main)),
-        reads=frozenset(path for module in modules for path in _input_paths(module)),
-    )
+    return Assembly(modules=(*texts, (MAIN, main)), reads=_reads(modules))
+
+
+def _reads(modules: Sequence[Module]) -> frozenset[InputPath]:
+    return frozenset(path for module in modules for path in _input_paths(module))
 
 
 def _gathering(module: Module, rule: Rule) -> str:
@@ -55,28 +92,40 @@ def _gathering(module: Module, rule: Rule) -> str:
 
 
 def _movable(modules: Sequence[Module]) -> set[tuple[str, ...]]:
-    """Packages whose every name means the same when they are one package."""
-    defines: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    says: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    """Packages whose names can be told from those of all others: no variable is called like a rule of its package."""
+    helpers = _helpers(modules)
+    doubtful = set()
     for module in modules:
-        says[module.package] |= module.aliases.keys()
         for rule in module.rules:
-            if rule.name not in ENTRIES[module.kind]:
-                defines[module.package].add(rule.name)
-            says[module.package] |= {path[0] for _, path, _ in references(rule.node)} | declared(rule, module)
-            says[module.package] |= {steps_of(node["fcn"])[0][0] for kind, node in walk(rule.node) if kind == "Call"}
-    moved: set[tuple[str, ...]] = set()
-    for package in sorted(says):
-        if not any(defines[package] & says[other] or defines[other] & says[package] for other in moved):
-            moved.add(package)
-    return moved
+            local = declared(rule, module)
+            if local & helpers[module.package] or any(APART in name for name in local | {rule.name}):
+                doubtful.add(module.package)
+        if module.aliases.keys() & helpers[module.package]:
+            doubtful.add(module.package)
+    return helpers.keys() - doubtful
 
 
-def _moved(module: Module) -> str | None:
+def _helpers(modules: Sequence[Module]) -> dict[tuple[str, ...], set[str]]:
+    """The rules of each package that give no reasons themselves."""
+    found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for module in modules:
+        found[module.package] |= {rule.name for rule in module.rules} - set(ENTRIES.get(module.kind, ()))
+    return found
+
+
+def renamed(name: str, module: Module) -> str:
+    """What a helper of the module's package is called where all packages are one."""
+    return f"{name}{APART}{'_'.join(module.package[1:])}"
+
+
+def _moved(module: Module, helpers: Collection[str]) -> str | None:
     """The module's text in the one package, or None when it would not mean the same."""
     head = module.tree["package"]["refr"]
     span = next(iter(head.values()))["span"]
     edits = [(span["start"], span["end"], MAIN)]
+    for kind, node in walk(module.tree["rules"]):
+        if kind == "Var" and node["value"] in helpers:
+            edits.append((node["span"]["start"], node["span"]["end"], renamed(node["value"], module)))
     for rule in module.rules:
         if rule.name in ENTRIES[module.kind]:
             edits += _head_edits(module, rule)
@@ -85,7 +134,8 @@ def _moved(module: Module) -> str | None:
         text = text[:start] + new.encode() + text[end:]
     again = parse(module.file, text.decode())
     # The edits trust regorus' spans, so the result is compared with what was meant.
-    return text.decode() if isinstance(again, Module) and _meaning(again) == _expected(module) else None
+    same = isinstance(again, Module) and _meaning(again) == _expected(module, helpers)
+    return text.decode() if same else None
 
 
 def _head_edits(module: Module, rule: Rule) -> list[tuple[int, int, str]]:
@@ -103,9 +153,12 @@ def _meaning(module: Module) -> list[Any]:
     return [_bare(node, module) for node in module.tree["rules"]]
 
 
-def _expected(module: Module) -> list[Any]:
-    """What the moved module's rules must be: the same, but for the heads that give reasons."""
+def _expected(module: Module, helpers: Collection[str]) -> list[Any]:
+    """What the moved module's rules must be: the same, but for the names of helpers and the heads that give reasons."""
     expected = _meaning(module)
+    for kind, node in walk(expected):
+        if kind == "Var" and node["value"] in helpers:
+            node["value"] = renamed(node["value"], module)
     for node, rule in zip(expected, module.rules, strict=True):
         if rule.name in ENTRIES[module.kind]:
             head = node["Spec"]["head"]["Set"]

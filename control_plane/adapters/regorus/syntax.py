@@ -6,7 +6,7 @@ module is measured before it is parsed.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -105,6 +105,14 @@ def is_test(name: str) -> bool:
 def new_engine() -> Any:
     """An engine of regorus, for the thread that asks."""
     return regorus.Engine()
+
+
+def compile_program(modules: Sequence[tuple[str, str]], data: str, query: str) -> Any:
+    """The compiled form of modules that passed the checks, on a machine of its own, to be asked one query."""
+    machine = regorus.Rvm()
+    machine.load_program(regorus.Program.compile_from_modules(data, list(modules), [query]))
+    machine.set_data_json(data)
+    return machine
 
 
 def parse(file: str, text: str) -> Module | Flaw:
