@@ -27,7 +27,7 @@ def parse_backbone(value: Any) -> str:
     if scheme == "kafka" and place:
         for server in place.split(","):
             parse_endpoint(server, port_min=1)
-        _check_query(query, {"replication": r"-1|[1-9]\d*"})
+        _check_query(query, {"replication": r"-1|[1-9]\d*", "prefix": r"[a-zA-Z0-9._-]{1,64}"})
         return text
     raise ValueError(
         "it is no log. Write embedded://PATH, embedded://PATH?atomic=false or kafka://host:9092,host2:9092."

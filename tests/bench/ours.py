@@ -68,6 +68,8 @@ async def measure(what: str, backbone: str, count: int) -> dict[str, object]:
         root = Path(folder)
         write_workspace(root)
         url = backbone.replace("HERE", str(root / "data"))
+        if url.startswith("kafka:"):
+            url += f"?prefix=bench-{time.time_ns()}."
         workspace = load_workspace(root)
         settings = load_settings(root, {**os.environ}, {"backbone": url, "listen": "127.0.0.1:0"}, workspace)
         service, watch, arrivals = Service(settings, workspace), Watch(), Arrivals()

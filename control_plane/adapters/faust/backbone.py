@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from control_plane.adapters.faust.data_dir import DataDir
 from control_plane.adapters.faust.embedded_side import EmbeddedSide
-from control_plane.adapters.faust.kafka_side import KafkaSide
+from control_plane.adapters.faust.kafka_side import KafkaAddress, KafkaSide
 from control_plane.adapters.faust.library_logs import tame
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, add_rows_table
@@ -60,7 +60,7 @@ class FaustBackbone:
     ) -> None:
         self.partitions = partitions
         # An embedded log is nobody else's, so its names need no prefix.
-        prefix = topic_prefix if url.startswith("kafka:") else ""
+        prefix = topic_prefix or KafkaAddress.parse(url).prefix if url.startswith("kafka:") else ""
         self._names = Names(prefix=prefix, app_id=app_id, partitions=partitions)
         self._data_dir = DataDir(Path(data_dir))
         self._side = _side(url, self._names, self._data_dir, durability, self._fail)

@@ -24,21 +24,23 @@ BROKERS_DEFAULT_REPLICATION = -1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KafkaAddress:
-    """`kafka://host:port,host2:port2?replication=3`"""
+    """`kafka://host:port,host2:port2?replication=3&prefix=staging.`; the prefix begins every name on the log."""
 
     servers: tuple[str, ...]
     replication: int
+    prefix: str
 
     @classmethod
     def parse(cls, url: str) -> "KafkaAddress":
         parts = urlsplit(url)
         servers = tuple(server for server in parts.netloc.split(",") if server)
-        replication = parse_qs(parts.query).get("replication", [str(BROKERS_DEFAULT_REPLICATION)])[0]
+        query = parse_qs(parts.query)
+        replication = query.get("replication", [str(BROKERS_DEFAULT_REPLICATION)])[0]
         if not servers or not replication.removeprefix("-").isdigit():
             raise InvalidSettings(
                 f"backbone {url!r} cannot be read. Nothing was started. Write kafka://host:port,host2:port2."
             )
-        return cls(servers=servers, replication=int(replication))
+        return cls(servers=servers, replication=int(replication), prefix=query.get("prefix", [""])[0])
 
     @property
     def broker(self) -> str:

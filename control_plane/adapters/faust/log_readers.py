@@ -34,7 +34,8 @@ def open_log_reader(url: str, *, topic_prefix: str = "") -> LogReader:
     if scheme == "embedded":
         return EmbeddedLogReader(EmbeddedAddress.parse(url).path)
     if scheme == "kafka":
-        return KafkaLogReader(KafkaAddress.parse(url).servers, prefix=topic_prefix)
+        address = KafkaAddress.parse(url)
+        return KafkaLogReader(address.servers, prefix=topic_prefix or address.prefix)
     raise InvalidSettings(f"log {url!r} cannot be read. Write embedded://PATH or kafka://host:port.")
 
 
