@@ -1,0 +1,64 @@
+"""What is wrong in a workspace's Rego is named as in every other file, by the judges of the real service."""
+
+from pathlib import Path
+
+import pytest
+
+from control_plane.bootstrap import load_workspace
+from control_plane.errors import InvalidWorkspace
+from control_plane.workspace.creating import create_workspace
+
+OWN = "policies/guardrails/own.rego"
+HEAD = "package setpoint.guardrails.own\n\n"
+
+WRONG = {
+    "no Rego": ("package setpoint.guardrails.own\n\ndeny contains {", "own.rego:3:"),
+    "a package of no kind": ("package mine\n\nallow := true\n", "own.rego:1:"),
+    "a guardrail that allows": (HEAD + 'allow contains {"code": "a", "msg": "b"} if true\n', "own.rego:"),
+    "an unknown function": (HEAD + 'deny contains {"code": "a", "msg": upcase("b")} if true\n', "own.rego:3:"),
+    "a function that asks the world": (
+        HEAD + 'deny contains {"code": "a", "msg": "b"} if http.send({"url": "http://x"})\n',
+        "own.rego:3:",
+    ),
+    "a misspelt input": (
+        HEAD + 'deny contains {"code": "a", "msg": "b"} if input.decison.intent == "x"\n',
+        "own.rego:3:",
+    ),
+    "a name that nothing declares": (HEAD + 'deny contains {"code": "a", "msg": "b"} if limit > 3\n', "own.rego:3:"),
+    "a reason without a code": (HEAD + 'deny contains {"msg": "b"} if true\n', "own.rego:3:"),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), WRONG.values(), ids=list(WRONG))
+def test_a_wrong_policy_is_named(tmp_path: Path, text: str, place: str) -> None:
+    folder = create_workspace(tmp_path / "w")
+    (folder / OWN).parent.mkdir(parents=True, exist_ok=True)
+    (folder / OWN).write_text(text)
+
+    with pytest.raises(InvalidWorkspace) as raised:
+        load_workspace(folder)
+
+    assert any(str(flaw).startswith(f"policies/guardrails/{place}") for flaw in raised.value.flaws), raised.value
+
+
+def test_a_test_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
+    folder = create_workspace(tmp_path / "w")
+    test = folder / "policies/permits/slowing_down_test.rego"
+    test.write_text(test.read_text().replace("allow) == 0", "allow) == 7"))
+
+    with pytest.raises(InvalidWorkspace) as raised:
+        load_workspace(folder)
+
+    (flaw,) = raised.value.flaws
+    assert (flaw.file, flaw.line) == ("policies/permits/slowing_down_test.rego", 9)
+    assert flaw.problem.startswith("test_nothing_else_is")
+
+
+def test_a_rule_without_a_test_is_warned_about_and_not_the_built_in_ones(tmp_path: Path) -> None:
+    folder = create_workspace(tmp_path / "w")
+    (folder / OWN).parent.mkdir(parents=True, exist_ok=True)
+    (folder / OWN).write_text(HEAD + 'deny contains {"code": "a", "msg": "b"} if not input.decision.intent\n')
+
+    warnings = load_workspace(folder).warnings
+
+    assert [warning.file for warning in warnings] == [OWN]
