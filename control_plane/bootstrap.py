@@ -126,6 +126,7 @@ class Service:
         self._started = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
         self._stack = contextlib.AsyncExitStack()
+        self._engine: RegorusEngine | None = None
         self._partitions: Partitions | None = None
         self._dispatch: Dispatch | None = None
         self._audit: SqlAudit | None = None
@@ -203,7 +204,8 @@ class Service:
 
     def _join(self) -> None:
         if "loop" in self.roles:
-            self._partitions = Partitions(engine=RegorusEngine(), controls=self._controls, observer=self._observers)
+            self._engine = RegorusEngine()
+            self._partitions = Partitions(engine=self._engine, controls=self._controls, observer=self._observers)
             self.backbone.own_events(self._partitions)
             self._telemetry.watch_partitions(self._partitions.owned)
         if "agents" in self.roles:
@@ -273,6 +275,9 @@ class Service:
             await self.backbone.append(outputs)
         for output in outputs:
             self._controls.note(output.topic, output.key, output.value)
+        if self._engine is not None:
+            # Compiled now, so that the first decision does not wait for it.
+            self._engine.load(self._controls_in_force().policies)
 
     async def _start_caretaker(self) -> None:
         if self._partitions is None:
