@@ -162,14 +162,16 @@ async def all_told(world: World) -> None:
 
 
 def judge(world: World, chance: Chance) -> None:
+    """Every violation, not only the first."""
     told: dict[str, set[bytes]] = {}
+    statuses: dict[str, str] = {}
     for outcome in world.outcomes:
         told.setdefault(outcome.command_id, set()).add(encode(outcome))
-    assert all(len(copies) == 1 for copies in told.values()), "copies of an outcome differ"
+        statuses[outcome.command_id] = outcome.status
+    violations = [f"{command_id} has outcomes that differ" for command_id, copies in told.items() if len(copies) > 1]
     for given in chance.commands:
         command_id = given.lineage.message_id
-        effects = world.target.effects[command_id]
-        status = next(outcome.status for outcome in world.outcomes if outcome.command_id == command_id)
-        if not given.idempotent:
-            assert effects <= 1, f"{command_id} was done {effects} times"
-        assert (effects > 0) == (status == "succeeded"), f"{command_id} is {status} and was done {effects} times"
+        effects, status = world.target.effects[command_id], statuses[command_id]
+        if (effects > 1 and not given.idempotent) or (effects > 0) != (status == "succeeded"):
+            violations.append(f"{command_id} is {status} and was done {effects} times")
+    assert not violations, "; ".join(violations)
