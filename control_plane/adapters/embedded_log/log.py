@@ -195,7 +195,10 @@ class EmbeddedLog:
     def read(
         self, topic: str, partition: int, offset: int, *, max_records: int = 500, max_bytes: int = 1 << 20
     ) -> list[Record]:
-        """Records from an offset on, or from the first kept one; at least one if there is any. Raises DataDamaged."""
+        """Records from an offset on, or from the first kept one; at least one if there is any. Raises DataDamaged.
+
+        A read-only log that meets a hole refreshes itself before it calls it damage.
+        """
         for _ in range(self._looks_max - 1):
             try:
                 return read_records(self._store, self._partition(topic, partition), offset, max_records, max_bytes)

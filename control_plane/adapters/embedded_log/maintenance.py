@@ -11,6 +11,7 @@ from rocksdict import WriteBatch
 from control_plane.adapters.embedded_log.compaction import Compaction
 from control_plane.adapters.embedded_log.index import Index
 from control_plane.adapters.embedded_log.model import Maintained, TopicConfig
+from control_plane.adapters.embedded_log.partition import Partition
 from control_plane.adapters.embedded_log.retention import expire
 from control_plane.adapters.embedded_log.store import Store
 
@@ -33,12 +34,15 @@ class Maintenance:
     def round(self, index: Index, now_ms: int, dirty_records_min: int) -> Maintained:
         """One bounded round. Raises DataDamaged, StorageFull; what earlier partitions did then stands."""
         due = [(p, index.topics[p.topic]) for p in index.partitions.values() if _kept_in_bounds(index.topics[p.topic])]
+        cut: list[Partition] = []
         expired = compacted = 0
         budget = ROUND_RECORDS_MAX
         for step in range(len(due)):
             partition, config = due[(self._turn + step) % len(due)]
             if not config.compacted:
-                expired += expire(self._store, self._commit, partition, config, now_ms)
+                removed = expire(self._store, self._commit, partition, config, now_ms)
+                expired += removed
+                cut += [partition] if removed else []
                 continue
             work = Compaction(self._store, self._commit, partition, now_ms)
             seen, removed = work.round(budget, dirty_records_min)
@@ -46,8 +50,10 @@ class Maintenance:
             budget -= seen
             if budget <= 0:
                 self._turn = (self._turn + step + 1) % len(due)
-                return Maintained(records_expired=expired, records_compacted=compacted, more=True)
-        return Maintained(records_expired=expired, records_compacted=compacted)
+                break
+        if cut:  # Once for all: a table holds records of many partitions, and is rewritten whole.
+            self._store.reclaim(min(p.prefix for p in cut), max(p.key_at(p.first) for p in cut))
+        return Maintained(records_expired=expired, records_compacted=compacted, more=budget <= 0)
 
 
 def _kept_in_bounds(config: TopicConfig) -> bool:

@@ -40,9 +40,7 @@ def expire(
         batch.delete_range(partition.key_at(partition.first), partition.key_at(cut))
     batch.put(*kept_entry(partition, cut, partition.cleaned))
     commit(batch)
-    removed_from = partition.key_at(partition.first)
     _forget(partition, cut)
-    store.reclaim(removed_from, partition.key_at(cut))
     return removed
 
 

@@ -157,7 +157,8 @@ class Store:
     def reclaim(self, start: bytes, end: bytes) -> None:
         """Give back the space of a removed range at once if room is short; otherwise RocksDB does it as it goes.
 
-        Blocks for some milliseconds, which only an emergency is worth. Raises as `write`.
+        Blocks while it does so, which only an emergency is worth. Where there is too little room even for this, RocksDB
+        leaves things as they are, and the next append says that the disk is full.
         """
         if self._free_bytes_min == 0 or _free_bytes(self.path) > 2 * self._free_bytes_min:
             return

@@ -9,6 +9,8 @@ WRITE_BUFFERS_MAX: Final = 3
 BLOCK_CACHE_BYTES: Final = 16 * 1024 * 1024
 OPEN_FILES_MAX: Final = 128
 TARGET_FILE_BYTES: Final = 32 * 1024 * 1024
+COMPACTION_BYTES_MAX: Final = 2 * TARGET_FILE_BYTES
+"""What RocksDB rewrites in one go, and so needs room for."""
 BACKGROUND_JOBS_MAX: Final = 2
 LOG_FILES_MAX: Final = 2
 LOG_FILE_BYTES_MAX: Final = 1024 * 1024
@@ -32,6 +34,7 @@ def store_options(mode: Any) -> Options:
     options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
     options.set_max_total_wal_size(WRITE_BUFFER_BYTES * WRITE_BUFFERS_MAX)
     options.set_target_file_size_base(TARGET_FILE_BYTES)
+    options.set_max_compaction_bytes(COMPACTION_BYTES_MAX)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_max_open_files(OPEN_FILES_MAX)
     options.set_max_background_jobs(BACKGROUND_JOBS_MAX)
