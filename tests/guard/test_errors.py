@@ -63,6 +63,8 @@ def _flaw_of(node: ast.ClassDef, file: str) -> str:
         return ""
     if bases == {"AssertionError"}:
         return ""  # A failed assertion in an author's test, in their words.
+    if bases == {"BaseException"} and node.name.startswith("_"):
+        return ""  # Raised into a user's code, past its `except Exception`, and caught where it was raised from.
     if bases != {"Exception"} or (node.name.endswith("Error") and not file.startswith(SURFACES)):
         return f"an error belongs into {ERRORS_FILE}; a signal derives from Exception and is not called an error"
     return "" if ast.get_docstring(node) else "a signal says in its docstring what it is for"
