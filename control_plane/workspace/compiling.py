@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from control_plane.catalogue import AgentInForce, ControlItem, Controls, ControlSet, Intent
 from control_plane.catalogue.controls import Policies
-from control_plane.catalogue.definitions import FieldDefinition, IntentDefinition, RowDefinition
+from control_plane.catalogue.definitions import FieldDefinition, IntentDefinition, RowDefinition, RuleDefinition
 from control_plane.durations import parse_duration_ms
 from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import ExpressionMiss, Expressions
@@ -29,11 +30,12 @@ class Tools(Struct, frozen=True, kw_only=True):
 
 def compile_controls(controls: ControlSet, tools: Tools) -> Controls:
     """The controls that a set stands for."""
+    cooldowns = _cooldowns(controls)
     return Controls(
         revision=controls.revision,
         intents=[compile_intent(item, tools) for item in controls.of_kind("intent")],
         projections=[compile_row(item, tools) for item in controls.of_kind("row")],
-        agents=[compile_agent(item, tools) for kind in tools.agents for item in controls.of_kind(kind)],
+        agents=[compile_agent(item, tools, cooldowns) for kind in tools.agents for item in controls.of_kind(kind)],
         schemas={item.name: tools.schemas.compile(_json(item)) for item in controls.of_kind("schema")},
         policies=Policies.of(controls),
         expressions=tools.expressions,
@@ -45,9 +47,9 @@ def compile_intent(item: ControlItem, tools: Tools) -> Intent:
     return Intent.of(msgspec.json.decode(item.body, type=IntentDefinition), tools.schemas)
 
 
-def compile_agent(item: ControlItem, tools: Tools) -> AgentInForce:
-    """One agent, with whether it keeps a part of the row."""
-    agent = tools.agents[item.kind](item)
+def compile_agent(item: ControlItem, tools: Tools, cooldowns: Mapping[str, str]) -> AgentInForce:
+    """One agent, with whether it keeps a part of the row. `cooldowns` of intents are what rules repeat after."""
+    agent = tools.agents[item.kind](_with_repeat_interval(item, cooldowns) if item.kind == "rule" else item)
     return AgentInForce(
         agent=agent,
         revision=item.revision,
@@ -55,6 +57,22 @@ def compile_agent(item: ControlItem, tools: Tools) -> AgentInForce:
         slow=inspect.iscoroutinefunction(agent.decide),
         gate=getattr(agent, "wakes_when", None),
     )
+
+
+def _cooldowns(controls: ControlSet) -> dict[str, str]:
+    """The cool-down of each intent that has one."""
+    intents = [msgspec.json.decode(item.body, type=IntentDefinition) for item in controls.of_kind("intent")]
+    return {found.intent: found.limits.cooldown for found in intents if found.limits.cooldown is not None}
+
+
+def _with_repeat_interval(item: ControlItem, cooldowns: Mapping[str, str]) -> ControlItem:
+    """The rule with the repeat interval that it has when it names none: a rule that fires on is heard again."""
+    definition = msgspec.json.decode(item.body, type=RuleDefinition)
+    cooldown = cooldowns.get(definition.propose.intent)
+    if definition.repeat_interval is not None or cooldown is None:
+        return item
+    repeating = replace(definition, repeat_interval=cooldown)
+    return ControlItem(item.kind, item.name, msgspec.json.encode(repeating).decode())
 
 
 def compile_row(item: ControlItem, tools: Tools) -> Projection:

@@ -19,8 +19,9 @@ HOT, COOL = 500.0, 1.0
 class Subject:
     """One subject under one rule; milliseconds count from the first event. Nothing is ever executed."""
 
-    def __init__(self, **rule: Any) -> None:
-        self.controls: Controls = builders.controls(builders.intent(), builders.row(), builders.rule(**rule))
+    def __init__(self, *, limits: dict[str, str] | None = None, **rule: Any) -> None:
+        intent = builders.intent(limits=limits or {})
+        self.controls: Controls = builders.controls(intent, builders.row(), builders.rule(**rule))
         self.row = Row(subject=WEB_1)
         self._offset = 0
 
@@ -168,6 +169,16 @@ class TestRepeatInterval:
         subject.measure(0, HOT)
 
         assert len(subject.measure(again_ms, HOT)) == proposals
+
+    def test_a_rule_that_names_none_repeats_after_the_cool_down_of_its_intent(self) -> None:
+        subject = Subject(limits={"cooldown": "30s"})
+
+        assert [len(subject.measure(at_ms, HOT)) for at_ms in (0, 29_999, 30_000)] == [1, 0, 1]
+
+    def test_without_a_cool_down_it_does_not_repeat(self) -> None:
+        subject = Subject()
+
+        assert [len(subject.measure(at_ms, HOT)) for at_ms in (0, 1, 3_600_000)] == [1, 0, 0]
 
     def test_it_counts_from_the_last_proposal(self) -> None:
         subject = Subject(repeat_interval="1m")
