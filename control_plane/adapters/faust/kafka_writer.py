@@ -75,11 +75,12 @@ class _Link:
         loop = asyncio.get_running_loop()
         self.rows: asyncio.Future[None] = loop.create_future()
         self.outputs: asyncio.Future[None] = loop.create_future()
+        self.acknowledged: asyncio.Future[None] = loop.create_future()
         self.done: asyncio.Future[None] = loop.create_future()
 
     def finish(self, error: BaseException | None) -> None:
         """What was not reached is not reached any more; those who wait for it give up as well."""
-        for step in (self.rows, self.outputs, self.done):
+        for step in (self.rows, self.outputs, self.acknowledged, self.done):
             if step.done():
                 continue
             if error is None:
@@ -150,6 +151,9 @@ class KafkaLine:
         sent = await self._writer.send(commit.outputs)
         link.outputs.set_result(None)
         await _all(sent)
+        # An offset says that everything before it is out, the batch before this one included.
+        await before.acknowledged
+        link.acknowledged.set_result(None)
         fault_point("outputs.after")
         await self._offsets.commit(self._tp, commit.next_offset, commit.mark)
         fault_point("offset.after")
