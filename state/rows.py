@@ -112,7 +112,7 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
         return None if found >= 0 else (self.seen + wanted)[-SEEN_IDS_MAX * _SEEN_BYTES :]
 
 
-class HeldOutput(Struct, frozen=True, array_like=True):
+class HeldOutput(Struct, frozen=True, array_like=True, gc=False):
     """An output that is not yet acknowledged, with the offset of the input that it follows from."""
 
     input_offset: int
@@ -122,7 +122,7 @@ class HeldOutput(Struct, frozen=True, array_like=True):
     partition: int | None = None
 
 
-class StoredRow(Struct, frozen=True, array_like=True):
+class StoredRow(Struct, frozen=True, array_like=True, gc=False):
     """A row as it is stored: what recovery needs to know of it comes first, so that it can be read alone."""
 
     due_ms: int | None
@@ -132,7 +132,7 @@ class StoredRow(Struct, frozen=True, array_like=True):
     row: bytes
 
 
-class StoredHead(Struct, frozen=True, array_like=True):
+class StoredHead(Struct, frozen=True, array_like=True, gc=False):
     """The beginning of a StoredRow, for recovering timers and held outputs without decoding the row."""
 
     due_ms: int | None

@@ -20,7 +20,7 @@ def digest(*parts: str) -> str:
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
-class Lineage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Lineage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Identity and ancestry of one message.
 
     `source` and `message_id` together are the identity, as in CloudEvents. `hop_count` counts the rounds through the

@@ -22,7 +22,7 @@ BATCH_RECORDS_MAX = 200
 BATCHES_IN_FLIGHT_MAX = 3
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, gc=False):
     """One record as it stands in the log. `recorded_ms` is its append time, milliseconds since the epoch."""
 
     topic: str
@@ -34,7 +34,7 @@ class Record(Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-class Output(Struct, frozen=True):
+class Output(Struct, frozen=True, gc=False):
     """One record to be appended. Without a partition, the key chooses it (murmur2, as Kafka's clients do)."""
 
     topic: str
@@ -43,7 +43,7 @@ class Output(Struct, frozen=True):
     partition: int | None = None
 
 
-class RowWrite(Struct, frozen=True):
+class RowWrite(Struct, frozen=True, gc=False):
     """One row to be stored, whole, in the partition that is committed.
 
     `value` holds the outputs that are not yet acknowledged; `released` is the same row without them, for a log whose
@@ -78,7 +78,7 @@ class Start(Struct, frozen=True, kw_only=True):
     record_before: Record | None
 
 
-class Position(Struct, frozen=True):
+class Position(Struct, frozen=True, gc=False):
     """Where a record was appended."""
 
     topic: str

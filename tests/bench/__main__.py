@@ -26,12 +26,12 @@ def main() -> int:
     asked = parser.parse_args()
     found = {}
     for backbone in [EMBEDDED, *filter(None, [asked.backbone])]:
-        found[backbone.partition(":")[0]] = _measured(backbone, asked.rounds, asked.events)
+        name = backbone.partition(":")[0]
+        found[name] = _measured(backbone, asked.rounds, asked.events)
+        if not asked.as_json:
+            print(_table(name, found[name]), flush=True)
     if asked.as_json:
         print(json.dumps(found))
-    else:
-        for name, figures in found.items():
-            print(_table(name, figures))
     return 0
 
 
