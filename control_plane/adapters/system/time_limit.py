@@ -35,7 +35,8 @@ class TimeLimited:
         """What the agent decides. Raises AgentOverran, and whatever the agent raises."""
         if threading.current_thread() is not threading.main_thread():
             return self._agent.decide(context)
-        before = signal.signal(signal.SIGALRM, self._overran)
+        if signal.getsignal(signal.SIGALRM) is not _time_is_up:
+            signal.signal(signal.SIGALRM, _time_is_up)
         signal.setitimer(signal.ITIMER_REAL, self._decide_timeout_s)
         try:
             return self._agent.decide(context)
@@ -43,7 +44,7 @@ class TimeLimited:
             raise AgentOverran(f"decide took longer than {self._decide_timeout_s:g} s") from None
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
 
-    def _overran(self, _signal: int, _frame: FrameType | None) -> None:
-        raise _TimeIsUp
+
+def _time_is_up(_signal: int, _frame: FrameType | None) -> None:
+    raise _TimeIsUp
