@@ -55,8 +55,8 @@ READY_POLL_S: Final = 0.01
 COLLECT_AFTER_OBJECTS: Final = 20_000
 """New objects before Python looks for cycles among them; its default of 700 is met several times in every batch."""
 THREAD_SWITCH_S: Final = 0.0005
-"""How long the loop's thread keeps the interpreter from the thread that writes the store, instead of Python's 5 ms. A bare
-SQLite writer beside a busy thread went from 5,000 to 20,900 rows/s by it, for a tenth of the busy thread's time."""
+"""How long the loop's thread keeps the interpreter from the thread that writes the store, instead of Python's 5 ms.
+A bare SQLite writer beside a busy thread went from 5,000 to 20,900 rows/s by it, for a tenth of that thread's time."""
 
 
 def compile_tools(*, limited: bool = True) -> Tools:

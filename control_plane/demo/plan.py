@@ -9,7 +9,7 @@ FAULTS: Final = ("crash", "leak", "slow")
 SPIKES: Final = ("slow_spike", "memory_spike")
 """What heals itself within half a second: the red herring."""
 
-CRASH_AT_S: Final = (0.2, 0.5)
+CRASH_AT_S: Final = (0.1, 0.3)
 """A crash is the quickest to be told from a spike, so it comes soon: then there is something to see."""
 
 OTHERS_AT_S: Final = (0.1, 4.0)
