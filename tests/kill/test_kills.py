@@ -10,6 +10,7 @@ from tests.kill.__main__ import backbone_url
 from tests.kill.run import Ordeal
 
 KILLS = 10
+SABOTAGE_TRIES = 5
 
 pytestmark = [pytest.mark.kills, pytest.mark.timeout(300)]
 
@@ -33,15 +34,21 @@ def test_nothing_is_lost_and_nothing_done_twice_however_often_it_is_killed(tmp_p
 
 @pytest.mark.parametrize("defect", ["without_applied_offset", "offset_before_outputs"])
 def test_the_checker_sees_a_promise_that_was_taken_out(tmp_path: Path, defect: str) -> None:
-    ordeal = Ordeal(
-        tmp_path,
-        backbone_url("embedded-not-atomic", tmp_path),
-        seed=7,
-        launcher=(sys.executable, "-m", "tests.kill.broken", defect),
-        faults=("rows.after", "outputs.after", "offset.after"),
-        settle_timeout_s=5.0,
-    )
+    """A kill shows a defect only where it strikes an event that asked for an act, so there are several tries."""
+    violations: list[str] = []
 
-    findings = ordeal.run(KILLS)
+    for seed in range(SABOTAGE_TRIES):
+        root = tmp_path / str(seed)
+        ordeal = Ordeal(
+            root,
+            backbone_url("embedded-not-atomic", root),
+            seed=seed,
+            launcher=(sys.executable, "-m", "tests.kill.broken", defect),
+            faults=("rows.after", "outputs.after", "offset.after"),
+            settle_timeout_s=5.0,
+        )
+        violations = ordeal.run(KILLS).violations
+        if violations:
+            break
 
-    assert findings.violations != []
+    assert violations != []
