@@ -34,12 +34,6 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
             yield name, ast.parse(text, name)
 
 
-def module_exists(dotted: str) -> bool:
-    """Whether a module of ours has been written. Says nothing about whether it can be imported: that must not hide."""
-    path = ROOT / dotted.replace(".", "/")
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-
 def documentation() -> str:
     """All that a reader is given: the README, ARCHITECTURE, CONTRIBUTING and everything in docs/."""
     return "\n".join(text for name, text in texts() if name.endswith(".md") and not name.startswith("tests/"))
