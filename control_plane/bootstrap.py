@@ -138,7 +138,7 @@ class Service:
         self._dispatch: Dispatch | None = None
         self._audit: SqlAudit | None = None
         self.recorder: Recorder | None = None
-        self._database: Database | None = None
+        self._databases: list[Database] = []
         self.backbone = FaustBackbone(
             settings.backbone,
             partitions=settings.partitions,
@@ -227,18 +227,20 @@ class Service:
 
     async def _open_store(self) -> None:
         """Ledger and audit store; only once the log's lock is ours, because opening them says that others are gone."""
-        if not self.roles & {"executors", "recorder", "api"}:
-            return
-        database = await Database.open(self.settings.store, durability=self.settings.durability)  # type: ignore[arg-type]
-        self._database = database
-        self._audit = SqlAudit(database)
-        self.recorder = Recorder(self._audit)
+        if self.roles & {"recorder", "api"}:
+            self._audit = SqlAudit(await self._open_database(self.settings.store))
+            self.recorder = Recorder(self._audit)
         if "executors" in self.roles:
-            await self._start_dispatch(SqlLedger(database, sole=self._is_alone))
+            await self._start_dispatch(SqlLedger(await self._open_database(self.settings.ledger), sole=self._is_alone))
+
+    async def _open_database(self, url: str) -> Database:
+        database = await Database.open(url, durability=self.settings.durability)  # type: ignore[arg-type]
+        self._databases.append(database)
+        return database
 
     async def _close_store(self) -> None:
-        if self._database is not None:
-            await self._database.close()
+        for database in self._databases:
+            await database.close()
 
     @property
     def _is_alone(self) -> bool:

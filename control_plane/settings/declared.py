@@ -54,7 +54,7 @@ SETTINGS: Final = (
         name="store",
         default=FOLLOWS_DATA_DIR,
         parse=_unless_default(parse_store),
-        help="The database of ledger and audit store, as an SQLAlchemy URL.",
+        help="The database of audit store and ledger, as an SQLAlchemy URL. With SQLite the ledger is a file beside it.",
     ),
     Setting(
         name="policy_engine",
@@ -84,7 +84,7 @@ SETTINGS: Final = (
         name="data_dir",
         default="data",
         parse=parse_text,
-        help="Where Setpoint writes: log, tables, audit.db, api.key. Nothing else may write there.",
+        help="Where Setpoint writes: log, tables, audit.db, audit.ledger.db, api.key. Nothing else may write there.",
     ),
     Setting(
         name="policies.builtin",

@@ -91,6 +91,17 @@ class Settings:
         )
 
     @property
+    def ledger(self) -> str:
+        """The ledger's database. SQLite lets one writer write at a time, and a command must not wait until the recorder
+        has written its batch: so there the ledger is a file of its own beside the store."""
+        scheme, _, rest = self.store.partition("://")
+        if not scheme.startswith("sqlite"):
+            return self.store
+        path, mark, query = rest.partition("?")
+        stem = path.removesuffix(".db")
+        return f"{scheme}://{stem}.ledger.db{mark}{query}"
+
+    @property
     def api_key_file(self) -> Path:
         """Where a service on loopback keeps the key that it made."""
         return self.data_dir / "api.key"

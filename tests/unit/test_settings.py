@@ -26,6 +26,7 @@ def test_without_any_source_everything_lies_in_the_workspace() -> None:
 
     assert settings.backbone == "embedded:///srv/loop/data/log"
     assert settings.store == "sqlite+aiosqlite:////srv/loop/data/audit.db"
+    assert settings.ledger == "sqlite+aiosqlite:////srv/loop/data/audit.ledger.db"
     assert (settings.listen_host, settings.listen_port) == ("127.0.0.1", 7070)
     assert (settings.policy_engine, settings.durability, settings.partitions) == ("embedded", "flush", 4)
     assert settings.api_key_file == Path("/srv/loop/data/api.key")
