@@ -1,17 +1,20 @@
 """Judges one log and one world. Takes nobody's word: not the service's answers, not its counters."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from control_plane.messages import Command, Decision, Event, Verdict, topics
+from control_plane.messages import Command, Decision, Effect, Event, Verdict, topics
+from control_plane.messages.event import EFFECT_JUDGED
 from control_plane.messages.wire import decode, decode_event
 from control_plane.ports.backbone import Record
 from control_plane.ports.log_reader import LogReader
+from tests.kill.workload import KG_LIMIT, SCANNED, WEIGHED
 from tests.kill.world import read_effects
 
-TOPICS = (topics.EVENTS, topics.DECISIONS, topics.VERDICTS, topics.COMMANDS, topics.EFFECTS, topics.DEAD_LETTERS)
+TOPICS = topics.KEYED_BY_SUBJECT
 EXAMPLES_SHOWN_MAX = 5
 
 
@@ -27,6 +30,11 @@ class Findings:
         found = list(cases)
         if found:
             self.violations.append(f"{promise}: {len(found)} {what}, such as {found[:EXAMPLES_SHOWN_MAX]}")
+
+    def add(self, others: "Findings") -> None:
+        """What was found elsewhere, or on another log."""
+        self.counts.update(others.counts)
+        self.violations += others.violations
 
 
 class History:
@@ -46,9 +54,19 @@ class History:
         self.decisions = self._internal(topics.DECISIONS, Decision)
         self.verdicts = self._internal(topics.VERDICTS, Verdict)
         self.commands = self._internal(topics.COMMANDS, Command)
+        self.effects = self._internal(topics.EFFECTS, Effect)
 
-    def _internal(self, topic: str, message_type: type) -> dict:
-        found = {}
+    def first_copies(self) -> Iterator[tuple[Record, Event]]:
+        """Each event where it stands first, in the order of its partition."""
+        met: set[str] = set()
+        for record in self.records[topics.EVENTS]:
+            event = decode_event(record.value, record.recorded_ms)
+            if event.lineage.message_id not in met:
+                met.add(event.lineage.message_id)
+                yield record, event
+
+    def _internal(self, topic: str, message_type: type) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for record in self.records[topic]:
             message = decode(record.value, message_type)
             found[message.lineage.message_id] = message
@@ -57,13 +75,14 @@ class History:
 
 
 def check(reader: LogReader, effects_file: Path, acknowledged: set[str]) -> Findings:
-    """I1 to I4 and I8 of the promises, and that copies are byte-equal."""
+    """I1 to I4 of the promises, and that copies are byte-equal."""
     findings = Findings()
     history = History(reader)
     _check_copies(history, findings)
     _check_inputs(history, acknowledged, findings)
     _check_world(history, effects_file, findings)
     _check_verdicts(history, findings)
+    _check_effects(history, findings)
     _check_causation(history, findings)
     return findings
 
@@ -81,7 +100,7 @@ def _check_inputs(history: History, acknowledged: set[str], findings: Findings) 
     findings.counts["acknowledged"] = len(acknowledged)
     findings.wrong("I1", "acknowledged inputs that the log does not hold", acknowledged - history.events.keys())
     decided = Counter(decision.lineage.causation_id for decision in history.decisions.values())
-    wanted = {id for id, event in history.events.items() if event.type == "parcel.scanned" and event.data["ship"]}
+    wanted = _asking_for_an_act(history)
     findings.counts["decisions"] = len(history.decisions)
     findings.wrong("I1", "inputs that were never decided on", wanted - decided.keys())
     findings.wrong("I1", "inputs that were decided on twice", [id for id, n in decided.items() if n > 1])
@@ -93,6 +112,20 @@ def _check_inputs(history: History, acknowledged: set[str], findings: Findings) 
     )
     findings.wrong("I1", "commands without exactly one outcome", [id for id in history.commands if ended[id] != 1])
     findings.counts.update(event.type for event in history.events.values() if event.type.startswith("command."))
+
+
+def _asking_for_an_act(history: History) -> set[str]:
+    """Scans that say so; and each weight above the limit that does not follow another one, for rules fire at edges."""
+    wanted, heavy = set(), set()
+    for _, event in history.first_copies():
+        if event.type == SCANNED and event.data["ship"]:
+            wanted.add(event.lineage.message_id)
+        if event.type == WEIGHED and event.data["kg"] <= KG_LIMIT:
+            heavy.discard(event.subject)
+        elif event.type == WEIGHED and event.subject not in heavy:
+            heavy.add(event.subject)
+            wanted.add(event.lineage.message_id)
+    return wanted
 
 
 def _check_world(history: History, effects_file: Path, findings: Findings) -> None:
@@ -125,9 +158,23 @@ def _check_verdicts(history: History, findings: Findings) -> None:
     findings.counts.update(f"verdict {v.answer} ({v.reasons[0].code})" for v in history.verdicts.values())
 
 
+def _check_effects(history: History, findings: Findings) -> None:
+    """Each inspection that succeeded is judged once, when its window closes, and nothing else is."""
+    judged = Counter(effect.command_id for effect in history.effects.values())
+    succeeded = {str(e.data["command_id"]) for e in history.events.values() if e.type == "command.succeeded"}
+    expected = {id for id in succeeded if history.commands[id].intent == "inspect_parcel"}
+    findings.wrong("I1", "effects that were never judged", expected - judged.keys())
+    findings.wrong("I1", "effects of what expected none", judged.keys() - expected)
+    findings.wrong("I1", "commands whose effect was judged twice", [id for id, n in judged.items() if n > 1])
+    heard = {str(event.data["command_id"]) for event in history.events.values() if event.type == EFFECT_JUDGED}
+    findings.wrong("I1", "effects that did not come back", judged.keys() - heard)
+    findings.counts.update(f"effect {effect.effect}" for effect in history.effects.values())
+
+
 def _check_causation(history: History, findings: Findings) -> None:
     known = set(history.events) | set(history.decisions) | set(history.verdicts) | set(history.commands)
     messages = [*history.decisions.values(), *history.verdicts.values(), *history.commands.values()]
+    messages += [*history.effects.values()]
     messages += [event for event in history.events.values() if event.type.startswith("command.")]
     findings.wrong(
         "I4", "messages whose parent is not on the log", [m for m in messages if m.lineage.causation_id not in known]

@@ -9,15 +9,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
 from control_plane.adapters.faust import open_log_reader
-from control_plane.ports.log_reader import LogReader
+from control_plane.adapters.faust.fault_points import POINTS
 from tests.kill.checker import Findings, check
+from tests.kill.outside import check_outside
+from tests.kill.time_machine import judge_replays
 from tests.kill.workload import KEY, Load, write_workspace
 
 READY_TIMEOUT_S = 60.0
@@ -26,19 +28,7 @@ SETTLE_TIMEOUT_S = 90.0
 LIFE_MAX_S = 2.5
 """A service that its fault point does not kill is killed after at most this long."""
 
-FAULTS = (
-    "take.after",
-    "rows.before",
-    "rows.after",
-    "store.after",
-    "outputs.after",
-    "offset.after",
-    "ledger.taken",
-    "command.begun",
-    "command.acted",
-    "outcome.written",
-    "outcome.published",
-)
+ANY_TIME = "any time"
 
 
 @dataclass
@@ -49,7 +39,7 @@ class Ordeal:
     backbone: str
     seed: int
     launcher: tuple[str, ...] = (sys.executable, "-m", "control_plane.cli.main")
-    faults: tuple[str, ...] = (*FAULTS, "any time", "any time")
+    faults: tuple[str, ...] = (*POINTS, ANY_TIME, ANY_TIME)
     settle_timeout_s: float = SETTLE_TIMEOUT_S
     kills: Counter[str] = field(default_factory=Counter)
 
@@ -60,15 +50,21 @@ class Ordeal:
         self.url = f"http://127.0.0.1:{_free_port()}"
         self.log = self.root / "service.log"
 
-    def run(self, kills: int, told: Callable[[str], None] = lambda _: None) -> Findings:
-        """Kill it so many times under load, let it finish, and judge what came of it."""
+    def run(self, kills: int, killed: Callable[[int], None] = lambda acknowledged: None) -> Findings:
+        """Kill it so many times under load, let it finish, and judge what came of it, replays of the log included."""
+        findings = self._ordeal(kills, killed)
+        if not findings.violations:
+            findings.add(judge_replays(self.backbone, self.root / "copies", self.seed))
+        return findings
+
+    def _ordeal(self, kills: int, killed: Callable[[int], None]) -> Findings:
         with self._world() as port:
             write_workspace(self.workspace, port)
             load = Load(self.url, self.seed)
             load.start()
-            for n in range(kills):
+            for _ in range(kills):
                 self._one_life()
-                told(f"{n + 1}/{kills} kills, {len(load.acknowledged)} events acknowledged")
+                killed(len(load.acknowledged))
             service = self._start({})
             try:
                 self._wait_ready(service)
@@ -80,20 +76,16 @@ class Ordeal:
         findings.wrong("stop", "services that did not stop cleanly on SIGTERM", [code] if code else [])
         return findings
 
-    def reader(self) -> LogReader:
-        """The log, read from outside."""
-        return open_log_reader(self.backbone)
-
     def _one_life(self) -> None:
         fault = self.random.choice(self.faults)
-        environment = {} if fault == "any time" else {"SETPOINT_FAULT": f"{fault}:{self.random.randint(1, 12)}"}
+        environment = {} if fault == ANY_TIME else {"SETPOINT_FAULT": f"{fault}:{self.random.randint(1, 12)}"}
         service = self._start(environment)
         life_s = self.random.uniform(0.05, LIFE_MAX_S)
         try:
             self._wait_ready(service)
             service.wait(life_s)
         except subprocess.TimeoutExpired:
-            fault = "any time"
+            fault = ANY_TIME
             service.kill()
         code = service.wait(10)
         assert code == -signal.SIGKILL, f"the service ended by itself with {code}; see {self.log}"
@@ -130,11 +122,9 @@ class Ordeal:
         """The findings once nothing is open any more, or those that remain when waiting did not help."""
         until = time.monotonic() + self.settle_timeout_s
         while True:
-            reader = self.reader()
-            try:
+            with closing(open_log_reader(self.backbone)) as reader:
                 findings = check(reader, self.effects, acknowledged)
-            finally:
-                reader.close()
+                findings.add(check_outside(self.backbone, reader, self.workspace / "data" / "audit.db"))
             if not findings.violations or time.monotonic() > until:
                 return findings
             time.sleep(0.5)

@@ -1,6 +1,5 @@
 """Killed under load, the service loses nothing and does nothing twice; and the checker would see it if it did."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from tests.kill.__main__ import backbone_url
 from tests.kill.run import Ordeal
 
 KILLS = 10
+TAMPERINGS = 5
+"""A bit in a verdict, a threshold with and without its digests, an event that is gone, a byte in the files."""
 SABOTAGE_TRIES = 5
 
 pytestmark = [pytest.mark.kills, pytest.mark.timeout(300)]
@@ -24,12 +25,8 @@ def test_nothing_is_lost_and_nothing_done_twice_however_often_it_is_killed(tmp_p
     assert findings.violations == []
     assert findings.counts["command.succeeded"] > 20
     assert sum(ordeal.kills.values()) == KILLS
-    replayed = subprocess.run(
-        [sys.executable, "-m", "control_plane.cli.main", "replay", "--backbone", ordeal.backbone],
-        capture_output=True,
-        text=True,
-    )
-    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    assert findings.counts["replays equal"] == 1
+    assert findings.counts["tamperings found"] == findings.counts["tamperings"] == TAMPERINGS
 
 
 @pytest.mark.parametrize("defect", ["without_applied_offset", "offset_before_outputs"])

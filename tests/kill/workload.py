@@ -10,22 +10,40 @@ from typing import Any
 
 import httpx
 
-SUBJECTS = 40
+SUBJECTS_HOT = 20
+"""Half of the load is on these: they meet commands that are still live, and the storm brake."""
+SUBJECTS = 2_000
 EVENTS_PER_POST = 5
+WEIGHED_SHARE = 0.25
+RULE = "overweight"
+KG_LIMIT = 30.0
+"""The rule fires above it."""
 KEY = "kill-harness-key-0001"
+SCANNED = "parcel.scanned"
+WEIGHED = "parcel.weighed"
 
-_INTENT = """\
+_SHIP = """\
 intent: ship_parcel
 description: Hand one parcel over.
 subject_kind: parcel
 executor: depot
-action_class: {action_class}
+action_class: shipping
 deadline: 10m
 context_age_max: 24h
 parameters:
   type: object
-  properties: {{n: {{type: integer}}}}
+  properties: {n: {type: integer}}
   additionalProperties: false
+"""
+
+_INSPECT = """\
+intent: inspect_parcel
+description: Look at a parcel that is too heavy.
+subject_kind: parcel
+executor: depot
+action_class: inspection
+deadline: 10m
+context_age_max: 24h
 """
 
 _EXECUTOR = """\
@@ -49,6 +67,25 @@ on: [parcel.scanned]
 fields:
   scans: {count: {window: 1h}}
   last_n: {last: data.n}
+"""
+
+_WEIGHT = """\
+row: parcel_weight
+on: [parcel.weighed]
+fields:
+  kg: {last: data.kg}
+"""
+
+_RULE = f"""\
+rule: {RULE}
+version: 1.0.0
+on: parcel.weighed
+when: data.kg > {KG_LIMIT}
+reads: [parcel_weight]
+propose:
+  intent: inspect_parcel
+  because: "{{data.kg}} kg is too much"
+expects: {{where: "rows.parcel_weight.kg < {KG_LIMIT}", within: 1s, samples_min: 1}}
 """
 
 _AGENT = '''\
@@ -78,6 +115,8 @@ allow contains {"code": "shipping", "msg": "parcels may be shipped"} if {
 	input.decision.intent == "ship_parcel"
 	input.decision.parameters.n % 10 != 7
 }
+
+allow contains {"code": "inspecting", "msg": "parcels may be looked at"} if input.decision.intent == "inspect_parcel"
 """
 
 _PERMIT_TEST = """\
@@ -90,17 +129,22 @@ scan(n) := {"decision": {"intent": "ship_parcel", "parameters": {"n": n}}}
 test_ships if count(shipping.allow) == 1 with input as scan(1)
 
 test_sevens_stay if count(shipping.allow) == 0 with input as scan(7)
+
+test_inspects if count(shipping.allow) == 1 with input as {"decision": {"intent": "inspect_parcel"}}
 """
 
 
 def write_workspace(root: Path, target_port: int) -> None:
-    """Write the workspace: one intent over HTTP, one Python agent, one permit that denies a tenth."""
+    """Two intents over HTTP, a Python agent, a rule that expects an effect, and a permit that denies a tenth."""
     files = {
         "setpoint.yaml": "apiVersion: setpoint/v1\n",
-        "intents/ship_parcel.yaml": _INTENT.format(action_class="shipping"),
+        "intents/ship_parcel.yaml": _SHIP,
+        "intents/inspect_parcel.yaml": _INSPECT,
         "executors/depot.yaml": _EXECUTOR.format(port=target_port),
         "rows/parcel_log.yaml": _ROW,
+        "rows/parcel_weight.yaml": _WEIGHT,
         "agents/shipper.py": _AGENT,
+        "agents/overweight.yaml": _RULE,
         "policies/permits/shipping.rego": _PERMIT,
         "policies/permits/shipping_test.rego": _PERMIT_TEST,
     }
@@ -149,14 +193,19 @@ class Load:
 
     def _event(self) -> dict[str, Any]:
         self.sent += 1
+        subjects = SUBJECTS_HOT if self._random.random() < 0.5 else SUBJECTS
+        weighed = self._random.random() < WEIGHED_SHARE
         return {
             "specversion": "1.0",
-            "id": f"scan-{self.seed}-{self.sent}",
+            "id": f"event-{self.seed}-{self.sent}",
             "source": "kill-harness",
-            "type": "parcel.scanned",
-            "subject": f"parcel/{self._random.randrange(SUBJECTS)}",
-            "data": {"n": self.sent, "ship": self._random.random() < 0.5},
+            "type": WEIGHED if weighed else SCANNED,
+            "subject": f"parcel/{self._random.randrange(subjects)}",
+            "data": self._weight() if weighed else {"n": self.sent, "ship": self._random.random() < 0.5},
         }
+
+    def _weight(self) -> dict[str, Any]:
+        return {"kg": round(self._random.uniform(0.0, 40.0), 2)}
 
     def _post(self, client: httpx.Client, events: list[dict[str, Any]]) -> None:
         body = json.dumps(events)

@@ -1,0 +1,81 @@
+"""What a stranger sees beside the loop's records: committed offsets, the rows' changelog, the audit's tables."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from control_plane.adapters.embedded_log import EmbeddedLog
+from control_plane.adapters.faust.embedded_side import EmbeddedAddress
+from control_plane.adapters.faust.kafka_side import KafkaAddress
+from control_plane.adapters.faust.topics import Names
+from control_plane.messages import topics
+from control_plane.ports.log_reader import LogReader
+from control_plane.replay import state_hash
+from tests.kill.checker import Findings
+
+APP_ID = "setpoint"
+GROUP = "loop"
+
+
+def check_outside(url: str, reader: LogReader, audit: Path) -> Findings:
+    """Everything on `events.v1` was taken, and everything on the log was recorded, once."""
+    findings = Findings()
+    partitions = reader.partitions(topics.EVENTS)
+    ends = {n: reader.bounds(topics.EVENTS, n)[1] for n in range(partitions)}
+    committed = committed_offsets(url, partitions)
+    behind = {n: f"{committed.get(n, 0)} of {end}" for n, end in ends.items() if committed.get(n, 0) != end}
+    findings.wrong("I1", "partitions whose committed offset is not their end", behind.items())
+    on_log = {
+        (topic, partition, record.offset): record.value
+        for topic in topics.KEYED_BY_SUBJECT
+        for partition in range(reader.partitions(topic))
+        for record in reader.read(topic, partition)
+    }
+    recorded, copies = recorded_messages(audit)
+    findings.counts["recorded"] = len(recorded)
+    findings.wrong("I6", "records that the audit store does not hold", on_log.keys() - recorded.keys() - copies)
+    findings.wrong("I6", "records that only the audit store holds", (recorded.keys() | copies) - on_log.keys())
+    other = [place for place, body in recorded.items() if on_log.get(place, body) != body]
+    findings.wrong("I6", "records that the audit store holds otherwise", other)
+    return findings
+
+
+def committed_offsets(url: str, partitions: int) -> dict[int, int]:
+    """The loop's next offset in each partition of `events.v1`, as the log says."""
+    if url.startswith("kafka://"):
+        return asyncio.run(_committed_on_kafka(KafkaAddress.parse(url)))
+    group = Names(prefix="", app_id=APP_ID, partitions=partitions).group(GROUP)
+    with EmbeddedLog.open(EmbeddedAddress.parse(url).path, read_only=True) as log:
+        found = {n: log.committed(group, topics.EVENTS, n) for n in range(partitions)}
+    return {n: one.offset for n, one in found.items() if one is not None}
+
+
+def live_state(reader: LogReader) -> str:
+    """The hash of the live rows: the newest record of each key on their changelog."""
+    partitions = reader.partitions(topics.EVENTS)
+    changelog = Names(prefix="", app_id=APP_ID, partitions=partitions).changelog
+    rows = {(n, record.key): record.value for n in range(partitions) for record in reader.read(changelog, n)}
+    return state_hash((n, key, value) for (n, key), value in rows.items() if value)
+
+
+def recorded_messages(audit: Path) -> tuple[dict[tuple[str, int, int], bytes], set[tuple[str, int, int]]]:
+    """Bodies of the audit store by position, and the positions of further copies."""
+    with closing(sqlite3.connect(f"file:{audit}?mode=ro", uri=True)) as database:
+        kept = database.execute("SELECT topic, log_partition, log_offset, body FROM messages")
+        recorded = {(topic, partition, offset): body for topic, partition, offset, body in kept}
+        copies = set(database.execute("SELECT topic, log_partition, log_offset FROM message_copies"))
+    return recorded, copies
+
+
+async def _committed_on_kafka(address: KafkaAddress) -> dict[int, int]:
+    group = Names(prefix=address.prefix, app_id=APP_ID, partitions=1).group(GROUP)
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(address.servers))
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return {tp.partition: one.offset for tp, one in found.items()}
