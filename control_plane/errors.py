@@ -5,6 +5,7 @@
     │   ├── BackboneUnavailable
     │   ├── LedgerUnavailable
     │   ├── AuditUnavailable
+    │   ├── PositionsUnavailable
     │   └── PolicyEngineUnavailable
     └── PermanentError          trying again cannot help: somebody has to change something
         ├── InvalidMessage      a record or a request that is no message of ours
@@ -41,6 +42,10 @@ class LedgerUnavailable(TemporaryError):
 
 class AuditUnavailable(TemporaryError):
     """The audit store cannot be reached."""
+
+
+class PositionsUnavailable(TemporaryError):
+    """How far triggers have come cannot be read or written, so they wait."""
 
 
 class PolicyEngineUnavailable(TemporaryError):

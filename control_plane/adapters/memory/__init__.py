@@ -7,5 +7,6 @@ from control_plane.adapters.memory.backbone import MemoryBackbone
 from control_plane.adapters.memory.clock import VirtualClock
 from control_plane.adapters.memory.lane import Lane, Order
 from control_plane.adapters.memory.log import MemoryLog
+from control_plane.adapters.memory.positions import MemoryPositions
 
-__all__ = ["Lane", "MemoryBackbone", "MemoryLog", "Order", "VirtualClock"]
+__all__ = ["Lane", "MemoryBackbone", "MemoryLog", "MemoryPositions", "Order", "VirtualClock"]

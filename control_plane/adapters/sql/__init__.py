@@ -1,4 +1,4 @@
-"""Ledger and audit store in SQL: SQLite by default, other databases by URL.
+"""Ledger, audit store and the positions of triggers in SQL: SQLite by default, other databases by URL.
 
 Nothing here may know what a command means. `dialect.py` is the only module that may know which database it talks to.
 """
@@ -6,5 +6,6 @@ Nothing here may know what a command means. `dialect.py` is the only module that
 from control_plane.adapters.sql.audit import SqlAudit
 from control_plane.adapters.sql.database import Database
 from control_plane.adapters.sql.ledger import SqlLedger
+from control_plane.adapters.sql.positions import SqlPositions
 
-__all__ = ["Database", "SqlAudit", "SqlLedger"]
+__all__ = ["Database", "SqlAudit", "SqlLedger", "SqlPositions"]

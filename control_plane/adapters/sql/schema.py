@@ -4,7 +4,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration: a database that says so is opened without asking Alembic."""
 
 WAITING, BEGUN, FINISHED, PUBLISHED = range(4)
@@ -88,3 +88,11 @@ message_copies = sa.Table(
     sa.Column("sequence", sa.BigInteger, nullable=False),
 )
 sa.Index("message_copies_of", message_copies.c.sequence)
+
+trigger_positions = sa.Table(
+    "trigger_positions",
+    metadata,
+    sa.Column("trigger_name", sa.Text, primary_key=True),
+    sa.Column("position_key", sa.Text, primary_key=True),
+    sa.Column("position", sa.Text, nullable=False),
+)
