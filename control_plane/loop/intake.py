@@ -1,18 +1,33 @@
 """Is a record an event that the loop may fold? What is not becomes a dead letter with its reason.
 
-Says nothing about what follows from the event.
+`admit` asks the same of what is not on the log yet, and refuses beyond it what only Setpoint itself may say. Says
+nothing about what follows from the event.
 """
 
+from typing import Final
+
 from control_plane.catalogue import Controls
+from control_plane.causality.lineage import SOURCE
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Event, Proposed, Subject
 from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
 from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX, is_reserved
-from control_plane.messages.wire import effect_of, ms_of, outcome_of, proposed_of
+from control_plane.messages.wire import decode_event, effect_of, ms_of, outcome_of, proposed_of
 from control_plane.ports.schemas import SchemaViolation
 
 EVENT_FUTURE_MAX_MS = 300_000
 """How far a producer's clock may run ahead of ours."""
+
+_OWN_SUBJECT_KIND: Final = "partition/"
+"""Subjects of Setpoint's own: what its ticks and adoptions are about."""
+
+
+def admit(raw: bytes, now_ms: int, controls: Controls) -> Event:
+    """An event from outside, before it is appended. Raises InvalidMessage."""
+    event = decode_event(raw, now_ms)
+    _check_not_ours(event)
+    check_event(event, now_ms, controls)
+    return event
 
 
 def check_event(event: Event, recorded_ms: int, controls: Controls) -> Subject:
@@ -31,6 +46,30 @@ def check_event(event: Event, recorded_ms: int, controls: Controls) -> Subject:
             cure="Set the producer's clock, or leave time out.",
         )
     return subject
+
+
+def _check_not_ours(event: Event) -> None:
+    if is_reserved(event.type):
+        raise InvalidMessage(
+            "type_reserved",
+            f"only Setpoint itself publishes events of type {event.type!r}",
+            field="type",
+            cure="Choose another type.",
+        )
+    if event.lineage.source == SOURCE:
+        raise InvalidMessage(
+            "source_reserved",
+            f"only Setpoint itself speaks as {SOURCE!r}",
+            field="source",
+            cure="Name the system that the event comes from.",
+        )
+    if event.subject.startswith(_OWN_SUBJECT_KIND):
+        raise InvalidMessage(
+            "subject_reserved",
+            "subjects of the kind partition are Setpoint's own",
+            field="subject",
+            cure="Choose another kind.",
+        )
 
 
 def _check_own(event: Event) -> None:

@@ -28,7 +28,7 @@ class SqlPositions:
 
         def work(connection: Connection) -> dict[str, str]:
             rows = connection.execute(_READ.where(table.c.trigger_name == trigger))
-            return {key: text for key, text in rows}
+            return {row.position_key: row.position for row in rows}
 
         try:
             found = await self._database.read(work)
