@@ -98,6 +98,7 @@ def _check_copies(history: History, findings: Findings) -> None:
 def _check_inputs(history: History, acknowledged: set[str], findings: Findings) -> None:
     """Each acknowledged input is on the log, and each that asked for an act was decided on exactly once."""
     findings.counts["acknowledged"] = len(acknowledged)
+    findings.wrong("I1", "dead letters", [record.value[:200] for record in history.records[topics.DEAD_LETTERS]])
     findings.wrong("I1", "acknowledged inputs that the log does not hold", acknowledged - history.events.keys())
     decided = Counter(decision.lineage.causation_id for decision in history.decisions.values())
     wanted = _asking_for_an_act(history)

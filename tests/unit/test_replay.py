@@ -1,52 +1,41 @@
 """Replaying a log says the same bytes again; whatever was changed on it is found and shown."""
 
-from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
+from control_plane.adapters.faust import open_log_reader
 from control_plane.adapters.memory import MemoryBackbone, MemoryLog, VirtualClock
 from control_plane.catalogue import Controls
-from control_plane.errors import ContinuityBroken
-from control_plane.messages import Context, Decision, Question, Ruling, topics
+from control_plane.errors import ContinuityBroken, DataDamaged
+from control_plane.messages import Context, Decision, Question, Ruling, Verdict, topics
+from control_plane.messages.wire import decode
 from control_plane.partition import Partitions
 from control_plane.ports.agent import AgentOverran
-from control_plane.ports.backbone import Output, Record
+from control_plane.ports.backbone import Output, Position, Record
 from control_plane.ports.controls_source import ControlsSource
+from control_plane.ports.log_reader import LogReader
 from control_plane.replay import Report, render, replay, state_hash
 from control_plane.workspace.compiling import compile_controls
+from control_plane.workspace.control_log import ControlLog, outputs_to_publish
 from tests import builders
+from tests.tampering import (
+    Change,
+    ChangedLog,
+    carelessly_forged,
+    flip_on_disk,
+    flipped,
+    forged,
+    with_hole,
+    without,
+    written_anew,
+)
 
 STRICT = builders.control_set(builders.intent(), builders.row(), builders.rule())
 LOOSE = builders.control_set(builders.intent(), builders.row(), builders.rule(when="data.rss > 600.0"))
 CONTROLS = builders.ControlsAt(STRICT, LOOSE)
-
-Change = Callable[[Record], Record | None]
-
-
-class ChangedLog:
-    """A log as somebody left it: each record changed, or gone where the change is None."""
-
-    def __init__(self, log: MemoryLog, change: Change) -> None:
-        self._log = log
-        self._change = change
-
-    def partitions(self, topic: str) -> int:
-        return self._log.partitions(topic)
-
-    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        return self._log.bounds(topic, partition)
-
-    def read(self, topic: str, partition: int, offset: int = 0) -> Iterator[Record]:
-        changed = (self._change(record) for record in self._log.read(topic, partition, offset))
-        return (record for record in changed if record is not None)
-
-    def close(self) -> None:
-        self._log.close()
-
-
-def with_value(record: Record, value: bytes) -> Record:
-    return msgspec.structs.replace(record, value=value)
 
 
 class SingleControls:
@@ -62,12 +51,14 @@ class SingleControls:
 async def live_log(
     answer: builders.Answering = builders.allow, *, subjects: int = 3, controls: ControlsSource = CONTROLS
 ) -> MemoryLog:
-    """A log on which each subject was restarted once; offset 0 adopts controls, then one event per subject."""
+    """A log on which each subject was restarted once; offset 0 adopts controls, then one event per subject. Its control
+    topics hold `STRICT`."""
     clock = VirtualClock()
     log = MemoryLog(clock.now_ms)
     backbone = MemoryBackbone(log)
     backbone.own_events(Partitions(engine=builders.ScriptedEngine(answer), controls=controls))
     await backbone.start()
+    await backbone.append(outputs_to_publish(STRICT, ControlLog(builders.TOOLS)))
     await backbone.append([builders.output(builders.adopted(STRICT.revision), 0)])
     for number in range(subjects):
         clock.advance(100)
@@ -77,9 +68,15 @@ async def live_log(
     return log
 
 
-async def replayed(log: MemoryLog, change: Change | None = None, **options: object) -> Report:
+async def replayed(log: LogReader, change: Change | None = None, **options: object) -> Report:
     reader = ChangedLog(log, change) if change else log
     return await replay(reader, CONTROLS, builders.ScriptedEngine(), **options)  # type: ignore[arg-type]
+
+
+async def replayed_by_its_own_controls(log: LogReader, change: Change) -> Report:
+    """As `setpoint replay` does it: under what the control topics hold."""
+    reader = ChangedLog(log, change)
+    return await replay(reader, ControlLog.from_reader(reader, builders.TOOLS), builders.ScriptedEngine())
 
 
 async def test_an_untouched_log_is_equal_to_its_replay() -> None:
@@ -112,7 +109,7 @@ async def test_the_replayed_state_has_the_hash_of_the_live_rows() -> None:
 async def test_a_changed_field_in_a_verdict_is_found_and_shown() -> None:
     def flip(record: Record) -> Record:
         if record.topic == topics.VERDICTS and record.offset == 1:
-            return with_value(record, record.value.replace(b'"answer":"allow"', b'"answer":"alloW"'))
+            return replace(record, value=record.value.replace(b'"answer":"allow"', b'"answer":"alloW"'))
         return record
 
     report = await replayed(await live_log(), flip)
@@ -129,18 +126,15 @@ async def test_any_flipped_byte_is_found(topic: str) -> None:
     log = await live_log(subjects=1)
     length = len(log.fetch(topic, 0, 0, 1)[0].value)
 
-    for place in range(length):
+    for at in range(length):
+        report = await replayed(log, flipped(Position(topic, 0, 0), at))
 
-        def flip(record: Record, at: int = place) -> Record:
-            flipped = bytes(byte ^ (1 if index == at else 0) for index, byte in enumerate(record.value))
-            return with_value(record, flipped) if record.topic == topic else record
-
-        assert not (await replayed(log, flip)).equal, f"byte {place} of the record on {topic}"
+        assert not report.equal, f"byte {at} of the record on {topic}"
 
 
 async def test_a_flipped_byte_that_breaks_the_json_is_found() -> None:
     def tear(record: Record) -> Record:
-        return with_value(record, record.value[:-1]) if record.topic == topics.VERDICTS else record
+        return replace(record, value=record.value[:-1]) if record.topic == topics.VERDICTS else record
 
     report = await replayed(await live_log(), tear)
 
@@ -148,21 +142,25 @@ async def test_a_flipped_byte_that_breaks_the_json_is_found() -> None:
     assert report.counts["missing"] == 3
 
 
-async def test_a_changed_threshold_is_found() -> None:
-    def loosen(record: Record) -> Record:
-        return with_value(record, record.value.replace(STRICT.revision.encode(), LOOSE.revision.encode()))
-
-    report = await replayed(await live_log(), lambda r: loosen(r) if r.topic == topics.EVENTS else r)
+async def test_a_threshold_that_was_changed_with_all_digests_is_found_by_what_no_longer_follows() -> None:
+    report = await replayed_by_its_own_controls(await live_log(), forged(STRICT, LOOSE))
 
     assert report.counts == {"extra": 9}
     assert report.differences[0].topic == topics.DECISIONS
     assert "follows from nothing" in render(report)
 
 
+async def test_a_threshold_that_was_changed_without_its_digest_is_refused() -> None:
+    forgery = carelessly_forged(topics.AGENTS, "> 400.0", "> 600.0")
+
+    with pytest.raises(DataDamaged, match="is not what was published"):
+        await replayed_by_its_own_controls(await live_log(), forgery)
+
+
 async def test_the_first_difference_is_the_first_in_log_order() -> None:
     def flip(record: Record) -> Record:
         if record.topic == topics.COMMANDS or (record.topic == topics.VERDICTS and record.offset == 2):
-            return with_value(record, record.value.replace(b"restart", b"REstart"))
+            return replace(record, value=record.value.replace(b"restart", b"REstart"))
         return record
 
     report = await replayed(await live_log(), flip)
@@ -172,34 +170,31 @@ async def test_the_first_difference_is_the_first_in_log_order() -> None:
 
 
 async def test_an_event_that_was_removed_and_left_a_hole_stops_the_replay() -> None:
-    def remove(record: Record) -> Record | None:
-        return None if record.topic == topics.EVENTS and record.offset == 2 else record
-
     with pytest.raises(ContinuityBroken, match="goes on at offset 3"):
-        await replayed(await live_log(), remove)
+        await replayed(await live_log(), with_hole(Position(topics.EVENTS, 0, 2)))
 
 
 async def test_an_event_that_was_removed_without_a_hole_is_found_by_what_followed_from_it() -> None:
-    def remove(record: Record) -> Record | None:
-        if record.topic != topics.EVENTS or record.offset < 2:
-            return record
-        return None if record.offset == 2 else msgspec.structs.replace(record, offset=record.offset - 1)
-
-    report = await replayed(await live_log(), remove)
+    report = await replayed(await live_log(), without(Position(topics.EVENTS, 0, 2)))
 
     assert report.counts == {"extra": 3}
 
 
-async def test_a_command_that_was_removed_is_found() -> None:
+async def test_a_log_that_was_written_anew_says_the_same_until_a_byte_on_its_disk_is_another(tmp_path: Path) -> None:
     log = await live_log()
-    kept = [record for record in log.read(topics.COMMANDS, 0) if record.offset != 1]
+    ids = [decode(record.value, Verdict).lineage.message_id for record in log.read(topics.VERDICTS, 0)]
+    copy = written_anew(log, tmp_path / "copy")
+    with closing(open_log_reader(f"embedded://{copy}")) as reader:
+        assert await replayed(reader) == await replayed(log)
 
-    def without(record: Record) -> Record | None:
-        if record.topic != topics.COMMANDS:
-            return record
-        return with_value(record, kept[record.offset].value) if record.offset < len(kept) else None
+    flip_on_disk(copy, [message_id.encode() for message_id in ids])
 
-    report = await replayed(log, without)
+    with pytest.raises(DataDamaged), closing(open_log_reader(f"embedded://{copy}")) as reader:
+        await replayed(reader)
+
+
+async def test_a_command_that_was_removed_is_found() -> None:
+    report = await replayed(await live_log(), without(Position(topics.COMMANDS, 0, 1)))
 
     assert report.counts == {"missing": 1}
     assert "the log does not hold it" in render(report)
@@ -240,7 +235,7 @@ async def test_an_agent_that_took_too_long_is_taken_from_the_record() -> None:
             return [context.propose("restart_service", because="always")]
 
     stalling = Stalling()
-    tools = msgspec.structs.replace(builders.TOOLS, agents={"agent": lambda item: stalling})
+    tools = replace(builders.TOOLS, agents={"agent": lambda item: stalling})
     found = builders.control_set(builders.intent(), builders.item("agent", "stalling", "-"))
     controls = SingleControls(compile_controls(found, tools))
     log = await live_log(controls=controls)
