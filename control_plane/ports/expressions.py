@@ -1,11 +1,11 @@
 """Expressions in users' files: compiled once, evaluated on one scope per event."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from control_plane.messages.context import ExpressionMiss
 
-__all__ = ["ExpressionInvalid", "ExpressionMiss", "Expressions", "Program", "Scope"]
+__all__ = ["ExpressionInvalid", "ExpressionMiss", "Expressions", "Program", "Scope", "Sieve", "Sifted"]
 
 
 class Scope(Protocol):
@@ -25,6 +25,21 @@ class Program(Protocol):
         """The value. Raises ExpressionMiss when a field is missing or a type does not fit."""
 
 
+class Sifted(NamedTuple):
+    """Which of many programs hold, by their positions in order, and how many could not for want of a field or its
+    type."""
+
+    holding: Sequence[int]
+    missed: int
+
+
+class Sieve(Protocol):
+    """Many programs that are asked together, for far less than one by one. Made once, used on every event of a type."""
+
+    def sift(self, scope: Scope) -> Sifted:
+        """Those whose value on this scope is `true`."""
+
+
 class ExpressionInvalid(Exception):
     """The text is no expression. `column` counts from 1 within the text, 0 when not known."""
 
@@ -41,3 +56,6 @@ class Expressions(Protocol):
 
     def scope(self, variables: Mapping[str, Any], programs: Sequence[Program] = ()) -> Scope:
         """A scope in which the variables can be read. Naming the programs to be evaluated on it makes it cheaper."""
+
+    def sieve(self, programs: Sequence[Program]) -> Sieve:
+        """The programs, to be asked together which of them hold."""

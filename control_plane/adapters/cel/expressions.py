@@ -1,28 +1,15 @@
 """The Expressions port on CEL. Programs are compiled once; a scope copies only what some program on it reads."""
 
-import datetime
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-import cel
-
-from control_plane.adapters.cel.flatten import Need, flatten
-from control_plane.ports.expressions import ExpressionInvalid, ExpressionMiss, Program, Scope
+from control_plane.adapters.cel.flatten import flatten
+from control_plane.adapters.cel.program import CelProgram, CelScope, compiled
+from control_plane.adapters.cel.sieve import CelSieve
+from control_plane.ports.expressions import ExpressionInvalid, Program, Sieve
 
 EXPRESSION_CHARS_MAX = 2_000
 """Longer text is refused. It also bounds nesting: at 20,000 levels the library overflows the stack."""
-
-RANGE_ITEMS_MAX = 1_000
-"""A longer list or map is not walked by `all`, `exists`, ...: the expression does not match. Nothing else bounds the
-time that an expression takes on data from outside."""
-
-_FAULTS: Final = (LookupError, TypeError, ArithmeticError, ValueError, RuntimeError)
-"""What the library raises for missing keys, wrong types, overflow, bad conversions, and undefined variables."""
-
-_PLACE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
-_FLAT_NAME = re.compile(r"__[vhr]_\w+")
-_ABSENT: Final = object()
 
 
 class CelExpressions:
@@ -32,9 +19,8 @@ class CelExpressions:
         """Raises ExpressionInvalid, with the column where it is known."""
         if len(text) > EXPRESSION_CHARS_MAX:
             raise ExpressionInvalid(f"the expression has {len(text)} characters, more than {EXPRESSION_CHARS_MAX}")
-        _compiled(text)
-        flat = flatten(text)
-        return CelProgram(text, _compiled(flat.text), flat.needs)
+        compiled(text)
+        return CelProgram(text, flatten(text))
 
     def scope(self, variables: Mapping[str, Any], programs: Sequence[Program] = ()) -> "CelScope":
         """A scope that copies what a program reads when it is first evaluated, or at once for the programs given.
@@ -47,117 +33,6 @@ class CelExpressions:
             scope.provide(program.needs)
         return scope
 
-
-class CelScope:
-    """The variables of one event; they must not change while the scope is in use."""
-
-    __slots__ = ("_variables", "context", "names")
-
-    def __init__(self, variables: Mapping[str, Any]) -> None:
-        self._variables = variables
-        self.context = cel.Context()
-        self.names: set[str] = set()
-        """Flat variables that were looked up, whether they were found or not."""
-
-    def provide(self, needs: tuple[Need, ...]) -> None:
-        """Look up what was not yet. What is missing stays undefined: reading it is a miss, passing by it is none."""
-        for need in needs:
-            if need.name not in self.names:
-                self.names.add(need.name)
-                self._add(need.name, _value(need, self._variables))
-
-    def _add(self, name: str, value: Any) -> None:
-        if value is _ABSENT:
-            return
-        try:
-            self.context.add_variable(name, value)
-        except (ValueError, TypeError, OverflowError):
-            # No CEL value, such as a lone surrogate in a text: as good as missing.
-            return
-
-
-class CelProgram:
-    """One compiled expression."""
-
-    __slots__ = ("_execute", "_names", "needs", "paths", "reads", "source")
-
-    def __init__(self, source: str, program: Any, needs: tuple[Need, ...]) -> None:
-        self.source = source
-        self.paths = frozenset(need.path for need in needs)
-        self.reads = frozenset(path[0] for path in self.paths)
-        self._execute: Callable[[Any], Any] = program.execute
-        self.needs = needs
-        self._names = frozenset(need.name for need in needs)
-
-    def evaluate(self, scope: Scope) -> Any:
-        """The value. Raises ExpressionMiss when a field is missing or a type does not fit."""
-        assert isinstance(scope, CelScope), "programs and scopes come from one adapter"
-        if not self._names <= scope.names:
-            scope.provide(self.needs)
-        try:
-            value = self._execute(scope.context)
-        except _FAULTS as exc:
-            raise ExpressionMiss(self._why(exc)) from exc
-        return value if value.__class__ in _SCALARS else _ordered(value)
-
-    def _why(self, exc: Exception) -> str:
-        detail = str(exc.args[0]) if exc.args else type(exc).__name__
-        name = _FLAT_NAME.search(detail)
-        if name:
-            paths = [need.path for need in self.needs if need.name == name.group()]
-            return f"{'.'.join(paths[0])} is missing or cannot be read" if paths else detail
-        return f"{detail} is missing" if isinstance(exc, KeyError) else detail.splitlines()[0]
-
-
-_SCALARS: Final = frozenset({bool, int, float, str, type(None), bytes, datetime.datetime, datetime.timedelta})
-
-
-def _compiled(text: str) -> Any:
-    try:
-        return cel.compile(text)
-    except ValueError as exc:
-        raise _invalid(text, str(exc)) from exc
-
-
-def _invalid(text: str, detail: str) -> ExpressionInvalid:
-    """The parser's first complaint, with its line and column turned into a column of the whole text."""
-    found = _PLACE.search(detail)
-    if found is None:
-        return ExpressionInvalid(detail.splitlines()[0])
-    line, column, what = int(found.group(1)), int(found.group(2)), found.group(3)
-    before = sum(len(earlier) + 1 for earlier in text.split("\n")[: line - 1])
-    what = what.split(" expecting {")[0].replace("mismatched input '<EOF>'", "the expression ends too early")
-    return ExpressionInvalid(what, before + column)
-
-
-def _value(need: Need, variables: Mapping[str, Any]) -> Any:
-    value: Any = variables
-    for field in need.holders:
-        value = _field(value, field)
-    if need.use == "has":
-        return need.last in value if isinstance(value, Mapping) else _ABSENT
-    value = _field(value, need.last)
-    if need.use == "range":
-        return _walkable(value)
-    return value if value.__class__ in _SCALARS or not isinstance(value, Mapping) else dict(value)
-
-
-def _field(holder: Any, field: str) -> Any:
-    # Asked of a plain dict first: the general question costs four times as much.
-    if holder.__class__ is dict or isinstance(holder, Mapping):
-        return holder.get(field, _ABSENT)
-    return _ABSENT
-
-
-def _walkable(value: Any) -> Any:
-    """What a macro walks: a list, or a map's keys in one order everywhere."""
-    if not isinstance(value, list | tuple | Mapping) or len(value) > RANGE_ITEMS_MAX:
-        return _ABSENT
-    return sorted(value, key=str) if isinstance(value, Mapping) else value
-
-
-def _ordered(value: Any) -> Any:
-    """The same value with the keys of maps in one order everywhere: the library's order is random."""
-    if isinstance(value, dict):
-        return {key: _ordered(value[key]) for key in sorted(value, key=str)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+    def sieve(self, programs: Sequence[Program]) -> Sieve:
+        """The programs, to be asked together which of them hold."""
+        return CelSieve(cast(Sequence[CelProgram], programs))

@@ -27,6 +27,7 @@ FUNCTIONS = frozenset(
 _CONSTANTS = frozenset({"true", "false", "null", "in"})
 _TYPES = frozenset({"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"})
 _PREFIX: dict[Use, str] = {"value": "__v_", "has": "__h_", "range": "__r_"}
+_DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _QUOTED_FIELD = re.compile(r"""(['"])([A-Za-z_][A-Za-z0-9_]*)\1""")
 
 
@@ -55,10 +56,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """An expression over flat variables, and the variables that it needs."""
+    """An expression over flat variables, and the variables that it needs.
+
+    A `demanding` one cannot be true unless all of them are there.
+    """
 
     text: str
     needs: tuple[Need, ...]
+    demanding: bool
 
 
 def flatten(text: str) -> Flat:
@@ -82,7 +87,19 @@ class _Rewriter:
             self._bound = [(name, end) for name, end in self._bound if at < end]
             at = self._name(at) if self._tokens[at].kind == "name" else self._other(at)
         self._pieces.append(self._text[self._copied_to :])
-        return Flat("".join(self._pieces), tuple(self._needs.values()))
+        return Flat("".join(self._pieces), tuple(self._needs.values()), self._is_demanding())
+
+    def _is_demanding(self) -> bool:
+        """Whether a missing variable is sure to keep the whole from being true: nothing but `&&` between its outermost
+        parts, and nothing in them that can pass a variable by."""
+        depth = 0
+        for token in self._tokens:
+            depth += _DEPTH.get(token.text, 0) if token.kind == "mark" else 0
+            if token.text in ("||", "?") or token.text in MACROS or token.text == "has":
+                return False
+            if token.text == "&&" and depth:
+                return False
+        return True
 
     def _other(self, at: int) -> int:
         """A token that is no name at the head of a chain: a macro on a list in brackets begins with its dot."""

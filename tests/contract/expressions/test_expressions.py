@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from control_plane.adapters.cel.expressions import EXPRESSION_CHARS_MAX, RANGE_ITEMS_MAX
+from control_plane.adapters.cel.expressions import EXPRESSION_CHARS_MAX
+from control_plane.adapters.cel.program import RANGE_ITEMS_MAX
 from control_plane.ports.expressions import ExpressionInvalid, ExpressionMiss, Expressions
 
 VARIABLES: dict[str, Any] = {
