@@ -78,12 +78,23 @@ class OpenContext(Struct, frozen=True, kw_only=True, array_like=True):
     since_ms: int
 
 
+class Standing(Struct, frozen=True, array_like=True, gc=False):
+    """How a registered subject stands in the fleets that it is a member of; fleets are counted from it.
+
+    `healthy` holds the revisions of fleets whose condition of health it met when it was last judged.
+    """
+
+    in_flight: bool
+    healthy: tuple[str, ...]
+
+
 class Row(Struct, frozen=True, kw_only=True, array_like=True):
     """What is known of one subject. Times are log time, milliseconds since the epoch.
 
     `parts` and `folded_ms` belong to the projections, by part name; `own` to the agents, by agent name. `applied` is
     the last offset that was folded, `now_ms` the greatest append time seen. `action_version` rises with each command,
     outcome and human act, never with telemetry. `seen` holds the digests of the last foreign events, 8 bytes each.
+    `registered` and `healthy` are what fleets are counted from.
     """
 
     subject: str
@@ -98,6 +109,13 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
     recent: tuple[RecentAction, ...] = ()
     watches: tuple[EffectWatch, ...] = ()
     asked: tuple[OpenContext, ...] = ()
+    registered: bool = False
+    healthy: tuple[str, ...] = ()
+
+    @property
+    def standing(self) -> Standing | None:
+        """How the subject stands in its fleets; None while it is not registered."""
+        return Standing(bool(self.live), self.healthy) if self.registered else None
 
     def due_ms(self) -> int | None:
         """When the row next wants a tick; None when nothing waits for time."""

@@ -54,6 +54,11 @@ def row(name: str = "health", **changes: Any) -> ControlItem:
     return item("row", name, body)
 
 
+def fleet(name: str = "web", members: str = 'subject.kind == "service"', **changes: Any) -> ControlItem:
+    """A fleet of all services."""
+    return item("fleet", name, {"fleet": name, "members": members, **changes})
+
+
 def rule(name: str = "memory_guard", *, propose: Mapping[str, Any] | None = None, **changes: Any) -> ControlItem:
     """A rule that proposes to restart a service when its rss is above 400."""
     body = {

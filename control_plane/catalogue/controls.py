@@ -1,4 +1,4 @@
-"""Everything that is in force at one record: intents, rows, agents, schemas, policies, under one revision.
+"""Everything that is in force at one record: intents, rows, fleets, agents, schemas, policies, under one revision.
 
 Controls are content: an item's revision is a digest of its text, and a set's revision a digest of its items. So the
 same files always have the same revision, and an unchanged file makes no new version.
@@ -10,9 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from control_plane.catalogue.fleets import Fleets
 from control_plane.catalogue.intent import Intent
 from control_plane.causality import digest
 from control_plane.messages import topics
+from control_plane.messages.event import BUILT_IN
 from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import Expressions, Program
 from control_plane.ports.schemas import Validator
@@ -26,6 +28,7 @@ TOPIC_OF_KIND: Mapping[str, str] = {
     "rule": topics.AGENTS,
     "agent": topics.AGENTS,
     "row": topics.SCHEMAS,
+    "fleet": topics.SCHEMAS,
     "schema": topics.SCHEMAS,
     "policy": topics.POLICIES,
     "policy_data": topics.POLICIES,
@@ -121,6 +124,7 @@ class Controls:
         schemas: Mapping[str, Validator],
         policies: Policies,
         expressions: Expressions,
+        fleets: Fleets | None = None,
     ) -> None:
         self.revision = revision
         self.intents = {intent.name: intent for intent in intents}
@@ -129,6 +133,7 @@ class Controls:
         self.schemas = dict(schemas)
         self.policies = policies
         self.expressions = expressions
+        self.fleets = fleets or Fleets((), expressions)
         self._programs: dict[str, Program] = {}
 
     @cached_property
@@ -152,9 +157,14 @@ class Controls:
         return next((found for found in self.agents if found.agent.name == name), None)
 
     @cached_property
+    def heeds_sources(self) -> bool:
+        """Whether an agent asks when a source was last heard: then owners tell one another as soon as it changes."""
+        return any(getattr(found.agent, "heeds_sources", False) for found in self.agents)
+
+    @cached_property
     def known_types(self) -> frozenset[str]:
         """Event types that something is declared for; others are refused."""
-        return frozenset(self.schemas) | frozenset(self.folds) | frozenset(self.listeners)
+        return BUILT_IN.union(self.schemas, self.folds, self.listeners)
 
     def program(self, text: str) -> Program:
         """An expression, compiled once per text. Raises ExpressionInvalid."""

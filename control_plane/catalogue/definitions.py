@@ -93,6 +93,14 @@ class RowDefinition(_Strict, frozen=True):
     fields: Annotated[dict[Name, FieldDefinition], Meta(min_length=1)]
 
 
+class FleetDefinition(_Strict, frozen=True):
+    """`fleets/*.yaml`: which subjects count together, and when one of them counts as healthy."""
+
+    fleet: Name
+    members: Expression
+    healthy: Expression | None = None
+
+
 class CountCondition(_Strict, frozen=True):
     """The condition must have matched `min` times within `window`."""
 

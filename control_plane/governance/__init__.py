@@ -2,5 +2,6 @@
 
 from control_plane.governance.case import Case
 from control_plane.governance.order import first_refusal
+from control_plane.governance.peers import Peers, peers_of
 
-__all__ = ["Case", "first_refusal"]
+__all__ = ["Case", "Peers", "first_refusal", "peers_of"]

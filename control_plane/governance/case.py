@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from control_plane.catalogue import Intent
+from control_plane.governance.peers import Peers
 from control_plane.messages import Decision, Event, Subject
 from control_plane.ports.expressions import Program
 from state.rows import RecentAction, Row
@@ -16,7 +17,8 @@ class Case(Struct, frozen=True, kw_only=True):
 
     `rows` holds the parts that the agent read, as policies see them; `scope` is what `still_when` is evaluated on.
     `granted` is what the agent may ever propose; `from_outside` marks a proposal that was made on an older row;
-    `invalid_expression` says which expression of the decision does not compile.
+    `invalid_expression` says which expression of the decision does not compile; `peers` are the other members of the
+    fleets that the subject is in.
     """
 
     decision: Decision
@@ -31,6 +33,7 @@ class Case(Struct, frozen=True, kw_only=True):
     scope: Any
     still_when: Program | None = None
     invalid_expression: str | None = None
+    peers: tuple[Peers, ...] = ()
     from_outside: bool = False
 
     @property

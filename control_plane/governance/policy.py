@@ -62,4 +62,19 @@ def _facts(case: Case) -> dict[str, Any]:
         ],
         "event_age_ms": max(0, case.now_ms - ms_of(case.event.occurred_at)),
         "ages_ms": dict(case.ages_ms),
+        **_fleet_facts(case),
+    }
+
+
+def _fleet_facts(case: Case) -> dict[str, Any]:
+    """Of the fleet of which most would be down; nothing where one of the subject's fleets is not known."""
+    if not case.peers or not case.row.registered or any(peers.unknown for peers in case.peers):
+        return {}
+    widest = max(case.peers, key=lambda peers: peers.share)
+    return {
+        "fleet": widest.fleet,
+        "fleet_size": widest.size,
+        "fleet_share": widest.share,
+        "fleet_healthy_share": widest.healthy_share,
+        "fleet_in_flight": widest.in_flight,
     }

@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from control_plane.catalogue import Controls
 from control_plane.loop.arrival import Arrival
+from control_plane.messages.event import BUILT_IN, SUBJECT_REGISTERED
 from control_plane.messages.wire import ms_of
 from state.rows import Row
 
@@ -11,6 +12,8 @@ from state.rows import Row
 def fold(row: Row, arrival: Arrival, controls: Controls) -> Row:
     """The row with the event in its parts."""
     event = arrival.event
+    if event.type in BUILT_IN:
+        row = replace(row, registered=event.type == SUBJECT_REGISTERED)
     projections = controls.folds.get(event.type, ())
     if not projections:
         return row

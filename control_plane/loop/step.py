@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from control_plane.catalogue import AgentInForce, Controls
 from control_plane.errors import InvalidMessage
-from control_plane.governance import Case, first_refusal
+from control_plane.governance import Case, Peers, first_refusal, peers_of
 from control_plane.governance import policy as policy_stage
 from control_plane.loop import approval, briefing, deliberation, feedback, folding
 from control_plane.loop.arrival import Arrival
@@ -89,12 +89,15 @@ def _tick(row: Row, arrival: Arrival) -> Done:
 
 
 def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _Run:
+    before = row
     row, effects = feedback.close_windows(folding.arrived(row, arrival))
     taken = _taken_in(row, arrival)
     if isinstance(taken, str):
         return Done(row, effects, (), (taken,))
     event = arrival.event
     row = folding.fold(taken, arrival, controls)
+    if event.type in controls.fleets.judged_on:
+        row = _with_health(row, controls)
     listeners = controls.listeners.get(event.type, ())
     if not listeners and not row.watches and event.type != DECISION_PROPOSED:
         return Done(row, effects)
@@ -106,10 +109,18 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     row, contexts = _brief_slow_agents(listeners, row, shared)
     said += contexts
     row, proposals, failures = _deliberate(listeners, row, shared, controls)
-    for found, decision in [*_brought(event, controls), *proposals]:
-        row, messages = yield from _approve(found, decision, row, shared, controls)
+    wanted = [*_brought(event, controls), *proposals]
+    peers = peers_of(before, row, controls.fleets, arrival.fleets) if wanted else ()
+    for found, decision in wanted:
+        row, messages = yield from _approve(_case(found, decision, row, shared, controls, peers), row)
         said += messages
     return Done(row, tuple(said), failures)
+
+
+def _with_health(row: Row, controls: Controls) -> Row:
+    """The row that knows in which of its fleets it is healthy now."""
+    healthy = controls.fleets.health_of(row.subject, briefing.Views(row, controls))
+    return row if healthy == row.healthy else replace(row, healthy=healthy)
 
 
 def _taken_in(row: Row, arrival: Arrival) -> Row | str:
@@ -179,11 +190,9 @@ def _with_own(own: Mapping[str, Any], agent: str, kept: Any) -> dict[str, Any]:
     return others if kept is None else {**others, agent: kept}
 
 
-def _approve(
-    found: AgentInForce | None, decision: Decision, row: Row, shared: briefing.Brief, controls: Controls
-) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
+def _approve(case: Case, row: Row) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
     """One decision through the guards, policy and, if both let it, into a command."""
-    case = _case(found, decision, row, shared, controls)
+    decision = case.decision
     refusal = first_refusal(case)
     if refusal is not None:
         return row, [decision, approval.refused(case, *refusal)]
@@ -196,7 +205,14 @@ def _approve(
     return approval.with_command(row, command, decision), [decision, verdict, command]
 
 
-def _case(found: AgentInForce | None, decision: Decision, row: Row, shared: briefing.Brief, controls: Controls) -> Case:
+def _case(
+    found: AgentInForce | None,
+    decision: Decision,
+    row: Row,
+    shared: briefing.Brief,
+    controls: Controls,
+    peers: tuple[Peers, ...],
+) -> Case:
     """The case of a decision. An agent that is no longer in force is granted nothing."""
     reads = found.agent.reads if found is not None else ()
     rows = {part: shared.views[part] for part in reads if part in shared.views}
@@ -215,6 +231,7 @@ def _case(found: AgentInForce | None, decision: Decision, row: Row, shared: brie
         scope=shared.scope,
         still_when=still_when,
         invalid_expression=invalid_expression,
+        peers=peers,
     )
 
 

@@ -25,6 +25,18 @@ TICK = "clock.tick"
 CONTROLS_ADOPTED = "controls.adopted"
 """From this record on, the partition follows the controls that `data.revision` names."""
 
+PARTITION_SUMMARISED = "partition.summarised"
+"""What an owner tells every partition of those that it owns: its fleets' counts and the sources that it heard."""
+
+SUBJECT_REGISTERED = "subject.registered"
+"""The subject exists from here on: it counts in the fleets that it is a member of. Anybody may say so."""
+
+SUBJECT_RETIRED = "subject.retired"
+"""The subject exists no longer and counts in no fleet."""
+
+BUILT_IN = frozenset({SUBJECT_REGISTERED, SUBJECT_RETIRED})
+"""Types that are known without being declared; anybody may publish them."""
+
 DECISION_PROPOSED = "decision.proposed"
 """A proposal from outside the fused loop: a slow agent, a person, another partition."""
 
@@ -34,7 +46,7 @@ EFFECT_JUDGED = "effect.judged"
 OUTCOME_PREFIX = "command."
 """Outcomes come back as `command.succeeded`, `command.failed` and so on."""
 
-RESERVED = frozenset({TICK, CONTROLS_ADOPTED, DECISION_PROPOSED, EFFECT_JUDGED})
+RESERVED = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, DECISION_PROPOSED, EFFECT_JUDGED})
 """Types that only Setpoint itself may publish; with `OUTCOME_PREFIX` they are refused from outside."""
 
 

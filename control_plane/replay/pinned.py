@@ -60,6 +60,7 @@ class PinnedControls:
             schemas=found.schemas,
             policies=found.policies,
             expressions=found.expressions,
+            fleets=found.fleets,
         )
 
     def _pinned(self, found: AgentInForce) -> AgentInForce:

@@ -9,9 +9,15 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from control_plane.catalogue import AgentInForce, ControlItem, Controls, ControlSet, Intent
+from control_plane.catalogue import AgentInForce, ControlItem, Controls, ControlSet, Fleet, Fleets, Intent
 from control_plane.catalogue.controls import Policies
-from control_plane.catalogue.definitions import FieldDefinition, IntentDefinition, RowDefinition, RuleDefinition
+from control_plane.catalogue.definitions import (
+    FieldDefinition,
+    FleetDefinition,
+    IntentDefinition,
+    RowDefinition,
+    RuleDefinition,
+)
 from control_plane.durations import parse_duration_ms
 from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import ExpressionMiss, Expressions
@@ -31,14 +37,17 @@ class Tools(Struct, frozen=True, kw_only=True):
 def compile_controls(controls: ControlSet, tools: Tools) -> Controls:
     """The controls that a set stands for."""
     cooldowns = _cooldowns(controls)
+    projections = [compile_row(item, tools) for item in controls.of_kind("row")]
+    fleets = [compile_fleet(item, tools) for item in controls.of_kind("fleet")]
     return Controls(
         revision=controls.revision,
         intents=[compile_intent(item, tools) for item in controls.of_kind("intent")],
-        projections=[compile_row(item, tools) for item in controls.of_kind("row")],
+        projections=projections,
         agents=[compile_agent(item, tools, cooldowns) for kind in tools.agents for item in controls.of_kind(kind)],
         schemas={item.name: tools.schemas.compile(_json(item)) for item in controls.of_kind("schema")},
         policies=Policies.of(controls),
         expressions=tools.expressions,
+        fleets=Fleets(fleets, tools.expressions, projections),
     )
 
 
@@ -80,6 +89,14 @@ def compile_row(item: ControlItem, tools: Tools) -> Projection:
     definition = msgspec.json.decode(item.body, type=RowDefinition)
     fields = [compile_field(name, field, tools.expressions) for name, field in definition.fields.items()]
     return Projection(name=definition.row, on=tuple(definition.on), fields=tuple(fields))
+
+
+def compile_fleet(item: ControlItem, tools: Tools) -> Fleet:
+    """One fleet."""
+    definition = msgspec.json.decode(item.body, type=FleetDefinition)
+    healthy = tools.expressions.compile(definition.healthy) if definition.healthy is not None else None
+    members = tools.expressions.compile(definition.members)
+    return Fleet(name=definition.fleet, revision=item.revision, members=members, healthy=healthy)
 
 
 def compile_field(name: str, field: FieldDefinition, expressions: Expressions) -> Field:

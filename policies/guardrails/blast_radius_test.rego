@@ -38,3 +38,19 @@ test_unknown_limits_are_denied if {
 		"limits_unknown" in codes(doc)
 	}
 }
+
+test_members_of_a_small_fleet_are_acted_on_one_at_a_time if {
+	half := {"fleet_share": 0.5, "fleet_size": 2, "fleet_in_flight": 0}
+	codes(given({"fleet_share_max": 0.4}, half)) == set()
+	codes(given({"fleet_share_max": 0.4}, object.union(half, {"fleet_in_flight": 1}))) == {"fleet_busy"}
+	codes(given({"fleet_share_max": 0.4}, object.union(half, {"fleet_size": 10}))) == {"too_wide"}
+	codes(given({"fleet_share_max": 0}, half)) == {"too_wide"}
+}
+
+test_a_small_fleet_of_which_it_is_not_known_who_is_acted_on_is_denied if {
+	every in_flight in [null, "0", []] {
+		facts := {"fleet_share": 0.5, "fleet_size": 2, "fleet_in_flight": in_flight}
+		"fleet_in_flight_unknown" in codes(given({"fleet_share_max": 0.4}, facts))
+	}
+	codes(given({"fleet_share_max": 0.4}, {"fleet_share": 0.5, "fleet_size": 2})) == {"fleet_in_flight_unknown"}
+}
