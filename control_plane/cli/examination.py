@@ -110,7 +110,7 @@ def _environment() -> Iterator[Finding]:
 
 
 def _workspace(workspace: Path, settings: Settings) -> Finding:
-    from control_plane.bootstrap import load_workspace
+    from control_plane.bootstrap.workshop import load_workspace
     from control_plane.cli.workspace import summary_text
 
     try:
@@ -194,7 +194,7 @@ def _who_listens(host: str, port: int) -> Finding:
 
 
 def _backbone(settings: Settings) -> Finding:
-    from control_plane.adapters.faust import open_log_reader
+    from control_plane.bootstrap.records import open_reader
 
     shown = without_password(settings.backbone)
     path = Path(settings.backbone.removeprefix("embedded://").partition("?")[0])
@@ -202,7 +202,7 @@ def _backbone(settings: Settings) -> Finding:
         return Finding(subject="log", state="ok", detail=f"{shown} is made at the first start")
 
     def read() -> str:
-        reader = open_log_reader(settings.backbone)
+        reader = open_reader(settings)
         try:
             partitions = reader.partitions("events.v1")
         finally:

@@ -69,11 +69,11 @@ def replay(
     reader = _opened(_log_settings(data, backbone, workspace))
     import asyncio
 
-    from control_plane import bootstrap
+    from control_plane.bootstrap.records import replay as run_again
     from control_plane.replay import render
 
     try:
-        report = asyncio.run(bootstrap.replay(reader))
+        report = asyncio.run(run_again(reader))
     finally:
         reader.close()
     if as_json:
@@ -105,9 +105,9 @@ def _opened(settings: Settings) -> "LogReader":
             "folder with --data.",
             BAD_USAGE,
         )
-    from control_plane.adapters.faust import open_log_reader
+    from control_plane.bootstrap.records import open_reader
 
-    return open_log_reader(settings.backbone)
+    return open_reader(settings)
 
 
 def _partitions(reader: "LogReader") -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.api.keys import check_door
-from control_plane.bootstrap import ROLES, Service, load_workspace
+from control_plane.bootstrap.service import ROLES, Service
+from control_plane.bootstrap.workshop import load_workspace
 from control_plane.cli.exits import INTERRUPTED
 from control_plane.cli.output import put, put_json
 from control_plane.cli.workspace import summary, summary_text

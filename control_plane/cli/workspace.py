@@ -44,7 +44,7 @@ def check(workspace: WorkspaceArgument = HERE, as_json: AsJson = False) -> None:
 
     Next: setpoint up [WORKSPACE]
     """
-    from control_plane.bootstrap import load_workspace
+    from control_plane.bootstrap.workshop import load_workspace
     from control_plane.errors import InvalidWorkspace
 
     flaws: list[Flaw] = []
@@ -68,7 +68,7 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors."""
-    from control_plane.bootstrap import check_tools
+    from control_plane.bootstrap.workshop import check_tools
     from control_plane.workspace.file_schemas import file_schemas
 
     tools = check_tools()

@@ -15,7 +15,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from control_plane import bootstrap
+from control_plane.bootstrap.records import open_reader, replay
+from control_plane.bootstrap.service import Service
+from control_plane.bootstrap.workshop import load_settings, load_workspace
 from control_plane.demo.history import read_history
 from control_plane.demo.plan import Fault, draw_faults
 from control_plane.demo.ports import free_ports
@@ -62,26 +64,26 @@ async def run_incident(run: Run) -> Scorecard:
 async def _run(run: Run, starts_file: Path) -> Scorecard:
     workers = Workers(_prepared(run.folder, starts_file), starts_file)
     story = Story(run.tell)
-    workspace = bootstrap.load_workspace(run.folder)
+    workspace = load_workspace(run.folder)
     overrides = {"listen": "127.0.0.1:0", **({"backbone": run.backbone} if run.backbone else {})}
-    settings = bootstrap.load_settings(run.folder, {}, overrides, workspace)
+    settings = load_settings(run.folder, {}, overrides, workspace)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(workers.close)
         since_ms = int(time.time() * 1000)
-        service = bootstrap.Service(settings, workspace)
+        service = Service(settings, workspace)
         service.observe(story)
         async with _serving(service) as failed:
             await workers.all_well()
             story.say("start", "", f"{len(workers.ports)} services run, and the loop watches them")
             incident = _Incident(workers, story, draw_faults(run.seed, list(workers.ports)))
             interrupted = await _unless_failed(incident.run(), failed)
-        reader = bootstrap.open_reader(settings)
+        reader = open_reader(settings)
         try:
             history = await asyncio.to_thread(read_history, reader, since_ms)
-            report = await bootstrap.replay(reader)
+            report = await replay(reader)
         finally:
             reader.close()
-    replay = ReplayReport(
+    replayed = ReplayReport(
         equal=report.equal,
         messages=report.replayed,
         recorded_hash=report.recorded_hash,
@@ -93,7 +95,7 @@ async def _run(run: Run, starts_file: Path) -> Scorecard:
         injected=incident.injected,
         history=history,
         starts=workers.starts(),
-        replay=replay,
+        replay=replayed,
         interrupted=interrupted,
     )
 
@@ -168,7 +170,7 @@ def _repaired(look: Look, pid_before: int | None) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _serving(service: bootstrap.Service) -> AsyncIterator["asyncio.Task[None]"]:
+async def _serving(service: Service) -> AsyncIterator["asyncio.Task[None]"]:
     """The service, started; the task ends when something that it rests on fails."""
     await service.start()
     running = asyncio.create_task(service.run())

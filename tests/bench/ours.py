@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from control_plane.bootstrap import Service, load_settings, load_workspace
+from control_plane.bootstrap.service import Service
+from control_plane.bootstrap.workshop import load_settings, load_workspace
 from control_plane.loop.step import Done
 from control_plane.messages import Command, DeadLetter, Event, Verdict, topics
 from control_plane.messages.wire import decode

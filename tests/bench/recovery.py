@@ -16,7 +16,8 @@ from pathlib import Path
 
 import httpx
 
-from control_plane.bootstrap import Service, load_settings, load_workspace
+from control_plane.bootstrap.service import Service
+from control_plane.bootstrap.workshop import load_settings, load_workspace
 from control_plane.causality import Lineage
 from control_plane.messages import Event, topics
 from control_plane.messages.wire import encode_event, utc

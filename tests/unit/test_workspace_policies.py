@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.bootstrap import load_workspace
+from control_plane.bootstrap.workshop import load_workspace
 from control_plane.errors import InvalidWorkspace
 from control_plane.workspace.creating import create_workspace
 

@@ -1,50 +1,36 @@
-"""Puts the house together: the only module that names concrete classes, with the demo beside it.
-
-A service is one process with one or more roles. `setpoint up` runs all of them, `setpoint worker --role ROLE` one.
-"""
+"""One process of Setpoint, with its roles: `setpoint up` runs all of them, `setpoint worker --role ROLE` one."""
 
 import asyncio
 import contextlib
-import gc
-import sys
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from agents.rules import Rule
 from control_plane.adapters.cel import CelExpressions
-from control_plane.adapters.faust import FaustBackbone, open_log_reader
+from control_plane.adapters.faust import FaustBackbone
 from control_plane.adapters.faust.fault_points import fault_point
-from control_plane.adapters.jsonschema import JsonSchemas
-from control_plane.adapters.regorus import RegorusEngine, check_policies, run_tests
+from control_plane.adapters.regorus import RegorusEngine
 from control_plane.adapters.sql import Database, SqlAudit, SqlLedger
-from control_plane.adapters.system import SystemClock, TimeLimited
+from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
+from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
+from control_plane.bootstrap.joints import Observers, Waiting
+from control_plane.bootstrap.records import open_reader
+from control_plane.bootstrap.workshop import compile_tools
 from control_plane.caretaker import Caretaker
-from control_plane.catalogue import ControlItem, Controls
-from control_plane.catalogue.definitions import RuleDefinition
+from control_plane.catalogue import Controls
 from control_plane.errors import InvalidMessage, InvalidSettings
-from control_plane.executors import Dispatch, ExecutorTools, build_executor, executor_kinds
-from control_plane.loop.step import Done
+from control_plane.executors import Dispatch, ExecutorTools, build_executor
 from control_plane.messages import DeadLetter, Event, Outcome, topics
 from control_plane.messages.wire import encode, encode_event
 from control_plane.partition import Observer, Partitions
-from control_plane.ports.agent import Agent
-from control_plane.ports.backbone import GroupReader, Output, Record
-from control_plane.ports.log_reader import LogReader
+from control_plane.ports.backbone import Output, Record
 from control_plane.recorder import RECORDED_TOPICS, Recorder
-from control_plane.replay import Report
-from control_plane.replay import replay as replay_log
 from control_plane.settings import Settings
 from control_plane.slow_agents import SlowAgents
-from control_plane.triggers import build_trigger, trigger_kinds
-from control_plane.workspace.compiling import Tools
+from control_plane.triggers import build_trigger
 from control_plane.workspace.control_log import ControlLog, outputs_to_publish
-from control_plane.workspace.python_agents import load_agent
-from control_plane.workspace.reading import Workspace, read_workspace
-from control_plane.workspace.tools import CheckTools, Data, Modules, PolicyTests
+from control_plane.workspace.reading import Workspace
 
 if TYPE_CHECKING:
     from control_plane.api import RestServer
@@ -52,67 +38,6 @@ if TYPE_CHECKING:
 ROLES: Final = ("loop", "agents", "executors", "recorder", "triggers", "api")
 READY_TIMEOUT_S: Final = 60.0
 READY_POLL_S: Final = 0.01
-COLLECT_AFTER_OBJECTS: Final = 20_000
-"""New objects before Python looks for cycles among them; its default of 700 is met several times in every batch."""
-THREAD_SWITCH_S: Final = 0.0005
-"""How long the loop's thread keeps the interpreter from the thread that writes the store, instead of Python's 5 ms.
-A bare SQLite writer beside a busy thread went from 5,000 to 20,900 rows/s by it, for a tenth of that thread's time."""
-
-
-def compile_tools(*, limited: bool = True) -> Tools:
-    """What turns a user's files into what the loop follows. A replay runs agents without a limit: its machine may be
-    slower, and what overran when it was recorded is taken from the record."""
-    expressions = CelExpressions()
-
-    def rule(item: ControlItem) -> Agent:
-        return Rule(msgspec.json.decode(item.body, type=RuleDefinition), expressions)
-
-    def python(item: ControlItem) -> Agent:
-        agent = load_agent(item)
-        # A slow agent has its time limit in the group that runs it.
-        return TimeLimited(agent) if limited and not asyncio.iscoroutinefunction(agent.decide) else agent
-
-    return Tools(expressions=expressions, schemas=JsonSchemas(), agents={"rule": rule, "agent": python})
-
-
-def check_tools() -> CheckTools:
-    """The judges of what only adapters, executors and triggers know."""
-    return CheckTools(
-        compiling=compile_tools(),
-        executors=executor_kinds(),
-        triggers=trigger_kinds(),
-        check_policies=lambda modules: check_policies(sorted(modules.items())),
-        test_policies=_test_policies,
-    )
-
-
-def _test_policies(modules: Modules, tests: Modules, data: Data) -> PolicyTests:
-    report = run_tests(sorted(modules.items()), sorted(tests.items()), sorted(data.items()))
-    uncovered = set(report.uncovered)
-    return PolicyTests(failed=tuple(f for f in report.flaws if f not in uncovered), uncovered=report.uncovered)
-
-
-def load_workspace(root: Path, *, builtin_policies: bool | None = None) -> Workspace:
-    """Read and check a workspace. Raises InvalidWorkspace with all that is wrong."""
-    return read_workspace(root, check_tools(), builtin_policies=builtin_policies)
-
-
-def load_settings(
-    root: Path, environ: dict[str, str], overrides: dict[str, Any] | None = None, workspace: Workspace | None = None
-) -> Settings:
-    """The settings of a workspace, of the environment and of the command line."""
-    return Settings.load(root, workspace.settings if workspace else {}, environ, overrides or {})
-
-
-def open_reader(settings: Settings) -> LogReader:
-    """The log, to be read without taking part in it."""
-    return open_log_reader(settings.backbone)
-
-
-async def replay(reader: LogReader) -> Report:
-    """Run the log through the same versions once more and compare. Raises ContinuityBroken, DataDamaged."""
-    controls = ControlLog.from_reader(reader, compile_tools(limited=False))
-    return await replay_log(reader, controls, RegorusEngine())
 
 
 class Service:
@@ -128,7 +53,7 @@ class Service:
         self.rest: RestServer | None = None
         self._clock = SystemClock()
         self._telemetry = Telemetry()
-        self._observers = _Observers([self._telemetry])
+        self._observers = Observers([self._telemetry])
         self._controls = ControlLog(compile_tools())
         self._started = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -152,7 +77,7 @@ class Service:
 
     async def start(self) -> None:
         """Start every role. Raises a SetpointError with the cure; then nothing runs."""
-        sys.setswitchinterval(THREAD_SWITCH_S)
+        switch_threads_soon()
         try:
             self._controls = await asyncio.to_thread(self._read_controls)
             self._join()
@@ -165,7 +90,7 @@ class Service:
             self._started.set()
             await self._start_caretaker()
             await self._start_front()
-            _spare_the_collector()
+            spare_the_collector()
         except BaseException:
             await self.stop()
             raise
@@ -219,11 +144,11 @@ class Service:
             self._telemetry.watch_partitions(self._partitions.owned)
         if "agents" in self.roles:
             slow = SlowAgents(self._slow_agent, self.backbone.append)
-            self.backbone.join("agents", [topics.CONTEXTS], _Waiting(self._started, lambda: slow))
+            self.backbone.join("agents", [topics.CONTEXTS], Waiting(self._started, lambda: slow))
         if "executors" in self.roles:
-            self.backbone.join("executors", [topics.COMMANDS], _Waiting(self._started, lambda: self._dispatch))
+            self.backbone.join("executors", [topics.COMMANDS], Waiting(self._started, lambda: self._dispatch))
         if "recorder" in self.roles:
-            self.backbone.join("recorder", RECORDED_TOPICS, _Waiting(self._started, lambda: self.recorder))
+            self.backbone.join("recorder", RECORDED_TOPICS, Waiting(self._started, lambda: self.recorder))
 
     async def _open_store(self) -> None:
         """Ledger and audit store; only once the log's lock is ours, because opening them says that others are gone."""
@@ -342,45 +267,6 @@ class Service:
 
     def _spawn(self, running: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(running))
-
-
-class _Waiting:
-    """A group reader that takes nothing before the whole service has started."""
-
-    def __init__(self, started: asyncio.Event, inner: Callable[[], GroupReader | None]) -> None:
-        self._started = started
-        self._inner = inner
-
-    async def take(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Wait, then let the reader take the batch."""
-        await self._started.wait()
-        reader = self._inner()
-        assert reader is not None, "a role is joined only with its reader"
-        await reader.take(topic, partition, records)
-
-
-class _Observers:
-    """Tells several observers."""
-
-    def __init__(self, observers: list[Observer]) -> None:
-        self._observers = observers
-
-    def append(self, observer: Observer) -> None:
-        self._observers.append(observer)
-
-    def stepped(self, event: Event, done: Done) -> None:
-        for observer in self._observers:
-            observer.stepped(event, done)
-
-    def dead_lettered(self, letter: DeadLetter) -> None:
-        for observer in self._observers:
-            observer.dead_lettered(letter)
-
-
-def _spare_the_collector() -> None:
-    """What was loaded for good is no longer looked through for cycles: that took 126 ms in the middle of a ruling."""
-    gc.set_threshold(COLLECT_AFTER_OBJECTS)
-    gc.freeze()
 
 
 async def _ended(failed: "asyncio.Future[None]") -> None:

@@ -1,0 +1,45 @@
+"""What stands between the roles of a service: readers that wait for all of them, an observer that tells several."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from control_plane.loop.step import Done
+from control_plane.messages import DeadLetter, Event
+from control_plane.partition import Observer
+from control_plane.ports.backbone import GroupReader, Record
+
+
+class Waiting:
+    """A group reader that takes nothing before the whole service has started."""
+
+    def __init__(self, started: asyncio.Event, inner: Callable[[], GroupReader | None]) -> None:
+        self._started = started
+        self._inner = inner
+
+    async def take(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        """Wait, then let the reader take the batch."""
+        await self._started.wait()
+        reader = self._inner()
+        assert reader is not None, "a role is joined only with its reader"
+        await reader.take(topic, partition, records)
+
+
+class Observers:
+    """Tells several observers."""
+
+    def __init__(self, observers: list[Observer]) -> None:
+        self._observers = observers
+
+    def append(self, observer: Observer) -> None:
+        """Tell this one, too, from now on."""
+        self._observers.append(observer)
+
+    def stepped(self, event: Event, done: Done) -> None:
+        """An event was folded."""
+        for observer in self._observers:
+            observer.stepped(event, done)
+
+    def dead_lettered(self, letter: DeadLetter) -> None:
+        """A record could not be processed."""
+        for observer in self._observers:
+            observer.dead_lettered(letter)

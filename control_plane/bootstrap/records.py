@@ -1,0 +1,21 @@
+"""The log as somebody reads it who takes no part in it: opened, and run through the same versions once more."""
+
+from control_plane.adapters.faust import open_log_reader
+from control_plane.adapters.regorus import RegorusEngine
+from control_plane.bootstrap.workshop import compile_tools
+from control_plane.ports.log_reader import LogReader
+from control_plane.replay import Report
+from control_plane.replay import replay as replay_log
+from control_plane.settings import Settings
+from control_plane.workspace.control_log import ControlLog
+
+
+def open_reader(settings: Settings) -> LogReader:
+    """The log, to be read without taking part in it."""
+    return open_log_reader(settings.backbone)
+
+
+async def replay(reader: LogReader) -> Report:
+    """Run the log through the same versions once more and compare. Raises ContinuityBroken, DataDamaged."""
+    controls = ControlLog.from_reader(reader, compile_tools(limited=False))
+    return await replay_log(reader, controls, RegorusEngine())
