@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from control_plane.adapters.faust import open_log_reader
-from control_plane.bootstrap import compile_tools
+from control_plane.bootstrap.workshop import compile_tools
 from control_plane.catalogue import ControlItem, ControlSet
 from control_plane.messages import Verdict, topics
 from control_plane.messages.event import CONTROLS_ADOPTED
