@@ -27,6 +27,9 @@ from control_plane.workspace.yaml_tree import Node
 ON_EVENT = frozenset({"data", "rows", "subject", "event"})
 """What can be read while an event is on its way through the loop."""
 
+FLEETS_MAX = 64
+"""Every partition tells all others of each."""
+
 LATER = frozenset({"rows", "subject"})
 """What can be read when an effect is judged: the event that led to the action is long gone."""
 
@@ -71,6 +74,22 @@ class Checking:
                     self._flaws.add(found.file, node.get("count", "of"), problem, cure)
                 if len(self._flaws) == before:
                     self._compiled(found, node, name, row)
+
+    def fleets(self) -> None:
+        """Every fleet says by the subject who is in it, and by its rows who is healthy."""
+        fleets = self._documents.fleets
+        for number, (found, _) in enumerate(fleets.sound(), start=1):
+            if number > FLEETS_MAX:
+                cure = "Join some of them."
+                self._flaws.add(found.file, found.node, f"there are more than {FLEETS_MAX} fleets", cure)
+            checks = self._expressions(found)
+            checks.check("members", found.node.get("members"), {"subject"}, must_read="subject")
+            checks.check("healthy", found.node.get("healthy"), LATER, must_read="rows")
+        for intent, declared in self._documents.intents.sound():
+            if declared.limits.fleet_share_max is not None and fleets.complete and not fleets.by_name:
+                place = intent.node.get("limits", "fleet_share_max")
+                problem = f"{intent.name} is limited to a share of a fleet, and no fleet is declared"
+                self._flaws.warn(intent.file, place, problem, "Declare one in fleets/, or it will always be denied.")
 
     def rules(self) -> None:
         """Every rule compiles, reads what exists and proposes what may be done."""

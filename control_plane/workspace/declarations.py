@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from control_plane.catalogue import ControlItem
-from control_plane.catalogue.definitions import IntentDefinition, Name, RowDefinition, RuleDefinition
+from control_plane.catalogue.definitions import FleetDefinition, IntentDefinition, Name, RowDefinition, RuleDefinition
 from control_plane.errors import Flaw
 from control_plane.workspace.files import YAML, Folder
 from control_plane.workspace.flaws import Flaws, did_you_mean, flaw_at, nearest, shown
@@ -20,6 +20,7 @@ D = TypeVar("D", bound=Struct)
 FOLDER_OF_HEAD: Mapping[str, str] = {
     "intent": "intents",
     "row": "rows",
+    "fleet": "fleets",
     "rule": "agents",
     "executor": "executors",
     "trigger": "triggers",
@@ -65,6 +66,7 @@ class Documents:
 
     intents: Declarations[IntentDefinition]
     rows: Declarations[RowDefinition]
+    fleets: Declarations[FleetDefinition]
     rules: Declarations[RuleDefinition]
     executors: Declarations[Struct]
     triggers: Declarations[Struct]
@@ -78,10 +80,11 @@ def canonical(value: Any) -> str:
 def read_documents(
     folder: Folder, executors: Mapping[str, type[Struct]], triggers: Mapping[str, type[Struct]], flaws: Flaws
 ) -> Documents:
-    """Read every YAML document of the five folders."""
+    """Read every YAML document of the six folders."""
     return Documents(
         intents=_Reading(folder, flaws, "intent").of(IntentDefinition),
         rows=_Reading(folder, flaws, "row").of(RowDefinition),
+        fleets=_Reading(folder, flaws, "fleet").of(FleetDefinition),
         rules=_Reading(folder, flaws, "rule").of(RuleDefinition),
         executors=_Reading(folder, flaws, "executor").of_kinds(executors),
         triggers=_Reading(folder, flaws, "trigger").of_kinds(triggers),
@@ -158,7 +161,7 @@ class _Reading:
 
 
 def _without_head(file: str, node: Node, head: str) -> Flaw:
-    for other in ("row", "rule", "trigger"):
+    for other in ("row", "fleet", "rule", "trigger"):
         if other in node.value and other != head:
             cure = f"Move it to {FOLDER_OF_HEAD[other]}/."
             return flaw_at(file, node.value[other].key, f"a {other} stands where {head}s are declared", cure)

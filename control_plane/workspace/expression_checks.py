@@ -26,11 +26,22 @@ class ExpressionChecks:
         self._flaws = flaws
 
     def check(
-        self, key: str, node: Node | None, variables: Collection[str], reads: Collection[str] | None = None
+        self,
+        key: str,
+        node: Node | None,
+        variables: Collection[str],
+        reads: Collection[str] | None = None,
+        *,
+        must_read: str | None = None,
     ) -> None:
-        """One expression under a key. `variables` may be read; of rows only those in `reads`, unless that is None."""
-        if node is not None and isinstance(node.value, str):
-            self._text(key, node.value, node, 0, variables, reads)
+        """One expression under a key. `variables` may be read; of rows only those in `reads`, unless that is None.
+        `must_read` is the variable without which it would say the same of everything."""
+        if node is None or not isinstance(node.value, str):
+            return
+        program = self._text(key, node.value, node, 0, variables, reads)
+        if program is not None and must_read is not None and must_read not in program.reads:
+            problem = f"{key} does not read {must_read}, so it says the same whatever it is"
+            self._flaws.add(self._file, node, problem, f"Let it depend on {must_read}.")
 
     def check_holes(
         self, key: str, node: Node | None, variables: Collection[str], reads: Collection[str] | None = None
@@ -49,18 +60,20 @@ class ExpressionChecks:
         shift: int,
         variables: Collection[str],
         reads: Collection[str] | None,
-    ) -> None:
+    ) -> Program | None:
+        """The expression, compiled; None when it is none."""
         try:
             program = self._expressions.compile(text)
         except ExpressionInvalid as exc:
             place = node.inside(shift + exc.column if exc.column else 0)
             self._flaws.add(self._file, place, f"{key} is no expression: {exc}", "Expressions are CEL.")
-            return
+            return None
         for path in sorted(program.paths):
             found = self._path(key, path, variables, reads)
             if found is not None:
                 problem, cure, steps = found
                 self._flaws.add(self._file, node.inside(shift + _column_of(program, path, steps)), problem, cure)
+        return program
 
     def _path(
         self, key: str, path: tuple[str, ...], variables: Collection[str], reads: Collection[str] | None

@@ -6,15 +6,20 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from control_plane.catalogue.definitions import IntentDefinition, RowDefinition, RuleDefinition
+from control_plane.catalogue.definitions import FleetDefinition, IntentDefinition, RowDefinition, RuleDefinition
 
-_SHAPES: Mapping[str, type[Struct]] = {"intent": IntentDefinition, "row": RowDefinition, "rule": RuleDefinition}
+_SHAPES: Mapping[str, type[Struct]] = {
+    "intent": IntentDefinition,
+    "row": RowDefinition,
+    "fleet": FleetDefinition,
+    "rule": RuleDefinition,
+}
 
 
 def file_schemas(
     executors: Mapping[str, type[Struct]], triggers: Mapping[str, type[Struct]]
 ) -> Mapping[str, dict[str, Any]]:
-    """One schema per kind of file: `intent`, `row`, `rule`, and `executor/KIND` and `trigger/KIND` for each kind."""
+    """One schema per kind of file: `intent`, `row`, `fleet`, `rule`, `executor/KIND`, `trigger/KIND` for each kind."""
     schemas = {name: msgspec.json.schema(shape) for name, shape in _SHAPES.items()}
     for head, shapes in (("executor", executors), ("trigger", triggers)):
         for kind, shape in shapes.items():

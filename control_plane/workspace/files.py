@@ -17,6 +17,7 @@ YAML = (".yaml", ".yml")
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "agents": (*YAML, ".py"),
     "executors": YAML,
+    "fleets": YAML,
     "intents": YAML,
     "policies": (".rego", *YAML),
     "rows": YAML,
@@ -28,7 +29,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 DEEP_FOLDERS = ("policies",)
 """Folders that may hold further ones."""
 
-FOLDERS_TO_COME = ("fleets", "reference")
+FOLDERS_TO_COME = ("reference",)
 """Folders that workspaces will have; what lies there is not understood yet, so it is refused."""
 
 DATA_FOLDER = "data"

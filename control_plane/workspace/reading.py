@@ -86,6 +86,7 @@ def _checked(documents: Documents, folder: Folder, tools: CheckTools, flaws: Fla
     checking = Checking(documents, tools, flaws)
     checking.intents()
     checking.rows()
+    checking.fleets()
     checking.rules()
     file_of = {name: found.file for name, found in documents.rules.by_name.items()}
     items = []
@@ -103,7 +104,7 @@ def _checked(documents: Documents, folder: Folder, tools: CheckTools, flaws: Fla
 
 
 def _items(documents: Documents) -> Iterable[ControlItem]:
-    for declarations in (documents.intents, documents.rows, documents.rules, documents.executors):
+    for declarations in (documents.intents, documents.rows, documents.fleets, documents.rules, documents.executors):
         yield from (found.item for found in declarations.by_name.values())
 
 

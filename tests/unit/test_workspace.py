@@ -187,7 +187,15 @@ def test_an_example_goes_into_an_empty_folder_and_never_over_a_file(tmp_path: Pa
 def test_the_schemas_of_files_say_what_reading_says(tmp_path: Path) -> None:
     schemas = file_schemas(CHECK_TOOLS.executors, CHECK_TOOLS.triggers)
 
-    assert set(schemas) == {"intent", "row", "fleet", "rule", "executor/http", "executor/dry_run", "trigger/process_probe"}
+    assert set(schemas) == {
+        "intent",
+        "row",
+        "fleet",
+        "rule",
+        "executor/http",
+        "executor/dry_run",
+        "trigger/process_probe",
+    }
     rule = jsonschema_rs.validator_for(schemas["rule"])
     executor = jsonschema_rs.validator_for(schemas["executor/http"])
     assert rule.is_valid(yaml.safe_load(RULE_TEXT.replace("on: process", "'on': process")))

@@ -211,8 +211,8 @@ def test_a_misspelt_folder_is_pointed_at(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_a_newer_setpoint_is_refused_rather_than_passed_over(tmp_path: Path) -> None:
-    assert flaws_of(tmp_path, {"fleets/web.yaml": "fleet: web"})[0].startswith(
-        "fleets/: this version of Setpoint does not understand this folder."
+    assert flaws_of(tmp_path, {"reference/sites.csv": "site"})[0].startswith(
+        "reference/: this version of Setpoint does not understand this folder."
     )
 
 
