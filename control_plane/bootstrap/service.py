@@ -33,7 +33,7 @@ from control_plane.workspace.control_log import ControlLog, outputs_to_publish
 from control_plane.workspace.reading import Workspace
 
 if TYPE_CHECKING:
-    from control_plane.api import RestServer
+    from control_plane.api.serving import RestServer
 
 ROLES: Final = ("loop", "agents", "executors", "recorder", "triggers", "api")
 READY_TIMEOUT_S: Final = 60.0
@@ -236,8 +236,10 @@ class Service:
 
     def _rest_server(self) -> "RestServer":
         # A process without REST does not pay for loading it.
-        from control_plane.api import ApiPorts, RestServer, api_key_for, create_app
-        from control_plane.api.keys import is_loopback
+        from control_plane.api.app import create_app
+        from control_plane.api.keys import api_key_for, is_loopback
+        from control_plane.api.ports import ApiPorts
+        from control_plane.api.serving import RestServer
 
         assert self._audit is not None, "the api role opens the store"
         app = create_app(

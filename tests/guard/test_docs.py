@@ -7,7 +7,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from control_plane.api import ApiPorts, create_app
+from control_plane.api.app import create_app
+from control_plane.api.ports import ApiPorts
 from control_plane.settings import SETTINGS, Settings
 from tests.guard.tree import ROOT, documentation, texts
 

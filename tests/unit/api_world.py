@@ -8,7 +8,9 @@ import httpx
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from control_plane.api import ApiKey, ApiPorts, create_app
+from control_plane.api.app import create_app
+from control_plane.api.keys import ApiKey
+from control_plane.api.ports import ApiPorts
 from control_plane.catalogue import Controls
 from control_plane.cycle import Cycle
 from control_plane.errors import AuditUnavailable

@@ -12,7 +12,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from control_plane.api import RestServer
+from control_plane.api.serving import RestServer
 from control_plane.cli.main import app
 from tests.unit.api_world import KEY, World, a_world
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from control_plane.api import ApiKey, api_key_for
 from control_plane.api.gate import BODY_BYTES_MAX
-from control_plane.api.keys import is_loopback
+from control_plane.api.keys import ApiKey, api_key_for, is_loopback
 from control_plane.errors import BackboneUnavailable, DataDamaged, InvalidSettings, StorageFull
 from control_plane.settings import Settings
 from tests.unit.api_world import KEY, a_world

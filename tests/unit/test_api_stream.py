@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.api import RestServer
-from control_plane.api.serving import STOP_TIMEOUT_S
+from control_plane.api.serving import STOP_TIMEOUT_S, RestServer
 from control_plane.api.streaming import STREAMS_MAX
 from control_plane.errors import InvalidSettings
 from tests.builders import event
