@@ -34,6 +34,7 @@ class Cycle:
         self.rows: dict[str, Row] = {}
         self.refused: list[InvalidMessage] = []
         self.failures: list[AgentFailure] = []
+        self.heard: dict[str, int] = {}
         self._rule = rule
         self._execute = execute
         self._offset = 0
@@ -63,11 +64,12 @@ class Cycle:
         try:
             if event.type != TICK:
                 check_event(event, now_ms, self.controls)
+                self.heard[event.lineage.source] = now_ms
         except InvalidMessage as refused:
             self.refused.append(refused)
             return ()
         row = self.rows.get(event.subject, Row(subject=event.subject))
-        done = self._answered(step(self.controls, row, Arrival(event, self._offset, now_ms)))
+        done = self._answered(step(self.controls, row, Arrival(event, self._offset, now_ms, heard=self.heard)))
         self.rows[event.subject] = done.row
         self.failures += done.failures
         return done.said

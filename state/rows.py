@@ -94,7 +94,7 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
     `parts` and `folded_ms` belong to the projections, by part name; `own` to the agents, by agent name. `applied` is
     the last offset that was folded, `now_ms` the greatest append time seen. `action_version` rises with each command,
     outcome and human act, never with telemetry. `seen` holds the digests of the last foreign events, 8 bytes each.
-    `registered` and `healthy` are what fleets are counted from.
+    `registered` and `healthy` are what fleets are counted from. `timers` says when an agent wants to be woken by a tick.
     """
 
     subject: str
@@ -111,6 +111,7 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
     asked: tuple[OpenContext, ...] = ()
     registered: bool = False
     healthy: tuple[str, ...] = ()
+    timers: dict[str, int] = {}
 
     @property
     def standing(self) -> Standing | None:
@@ -119,7 +120,9 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
 
     def due_ms(self) -> int | None:
         """When the row next wants a tick; None when nothing waits for time."""
-        return min([watch.closes_ms for watch in self.watches]) if self.watches else None
+        if not self.watches:
+            return min(self.timers.values()) if self.timers else None
+        return min([*[watch.closes_ms for watch in self.watches], *self.timers.values()])
 
     def seen_with(self, source: str, message_id: str) -> bytes | None:
         """What `seen` becomes with one more foreign event; None when the row has folded it, as far as it remembers."""

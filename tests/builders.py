@@ -10,7 +10,7 @@ from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.jsonschema import JsonSchemas
 from control_plane.adapters.memory.clock import START_MS
 from control_plane.catalogue import ControlItem, Controls, ControlSet
-from control_plane.catalogue.definitions import RuleDefinition
+from control_plane.catalogue.definitions import RuleInForce
 from control_plane.causality import Lineage
 from control_plane.causality.lineage import SOURCE, trail_step
 from control_plane.messages import Command, Decision, Event, Outcome, Question, Reason, Ruling, topics
@@ -31,7 +31,7 @@ EXPRESSIONS = CelExpressions()
 
 def a_rule(item: ControlItem) -> Rule:
     """The agent that a rule item stands for."""
-    return Rule(msgspec.json.decode(item.body, type=RuleDefinition), EXPRESSIONS)
+    return Rule(msgspec.json.decode(item.body, type=RuleInForce), EXPRESSIONS)
 
 
 TOOLS = Tools(expressions=EXPRESSIONS, schemas=JsonSchemas(), agents={"rule": a_rule, "agent": load_agent})

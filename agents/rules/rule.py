@@ -1,12 +1,15 @@
 """One rule: inactive, pending or firing per subject; it proposes when it starts to fire, not once per event.
 
-Its state lives in the row (`Context.own`) and changes only with events, in log time: `for` is over when an event that
-matches comes at least that long after the first one that did, with none between them that did not.
+Its state lives in the row (`Context.own`) and changes with events and with ticks, in log time; windows follow the time
+at which events happened. What a key means stands in `docs/rules.md`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agents.rules.building import condition_of, ms
+from agents.rules.conditions import Heard
+from agents.rules.phases import Phases, SilencePhases, State, Turn, is_going
 from agents.rules.template import Template
 from control_plane.sdk import (
     Agent,
@@ -15,104 +18,122 @@ from control_plane.sdk import (
     Expectation,
     Expressions,
     Program,
-    RuleDefinition,
+    RuleInForce,
+    ms_of,
     parse_duration_ms,
 )
 
-MATCHES_KEPT_MAX = 64
-"""Matches that a `count` remembers; a larger `min` is refused when the rule is read."""
-
-State = dict[str, Any]
-INACTIVE: State = {"state": "inactive"}
-"""How a rule begins on a subject; as long as nothing else is to be remembered, nothing is."""
+ALWAYS = "true"
+"""The `when` of a rule that names none."""
 
 
 class Rule(Agent):
     """A rule as a user declared it, compiled."""
 
-    def __init__(self, definition: RuleDefinition, expressions: Expressions) -> None:
-        """Raises ExpressionInvalid when one of its expressions is none."""
+    def __init__(self, definition: RuleInForce, expressions: Expressions) -> None:
+        """Raises ExpressionInvalid when one of its expressions is none, and ValueError when its keys do not go
+        together."""
         self.name = definition.rule
         self.version = definition.version
         self.listens_to = (definition.on,) if isinstance(definition.on, str) else tuple(definition.on)
         self.reads = tuple(definition.reads)
         self.intents = (definition.propose.intent,)
-        self._propose = definition.propose
-        self.wakes_when: Program = expressions.compile(definition.when)
+        self.definition = definition
+        self.when: Program = expressions.compile(definition.when)
+        self.wakes_when = self.when if definition.when != ALWAYS else None
         self._because = Template(definition.propose.because, expressions)
-        self._for_ms = _ms(definition.for_)
-        self._count = definition.count
-        self._count_window_ms = _ms(definition.count.window) if definition.count else 0
-        self._repeat_ms = _ms(definition.repeat_interval) if definition.repeat_interval else None
-        self._keep_firing_ms = _ms(definition.keep_firing_for)
         self._still_when = definition.still_when
         self._expects = _expectation(definition, expressions)
+        self._condition = condition_of(definition)
+        self.heeds_sources = self._condition.quiet_ms > 0
+        self._phases = (SilencePhases if self.heeds_sources else Phases)(
+            self._condition,
+            for_ms=ms(definition.for_),
+            once_ms=ms(definition.once_within),
+            keep_ms=ms(definition.keep_firing_for),
+            repeat_ms=ms(definition.repeat_interval) if definition.repeat_interval else None,
+        )
+        # A tick has no data to say why with: what the last match said is kept until then.
+        self._says_before = bool(ms(definition.for_)) and not self.heeds_sources and self._because.reads_event
 
     def remember(self, context: Context) -> State | None:
-        """The rule's state after this event, None for inactive. `propose` is true when this very event makes it
-        propose."""
-        before: Mapping[str, Any] = context.own or INACTIVE
-        if not context.matches(self.wakes_when):
-            return self._without_match(before, context.now_ms)
-        matches = self._matches(before, context.now_ms)
-        if self._count is not None and len(matches) < self._count.min:
-            return self._without_match({**before, "matches": matches}, context.now_ms)
-        since_ms = before.get("since_ms", context.now_ms)
-        if before["state"] != "firing" and context.now_ms - since_ms < self._for_ms:
-            return {"state": "pending", "since_ms": since_ms, "matches": matches}
-        return self._firing(before, context, since_ms, matches)
+        """The rule's state after this event or tick, None for inactive. `propose` is there when it proposes now."""
+        now_ms = context.now_ms
+        before: Mapping[str, Any] | None = context.own
+        aged = self._phases.aged(before, now_ms)
+        kept, matches = aged.get("kept"), False
+        if not context.by_tick:
+            matches = self.wakes_when is None or context.matches(self.when)
+            kept = self._condition.after(kept, self._heard(context, matches, aged))
+        turn = Turn(
+            now_ms=now_ms,
+            by_tick=context.by_tick,
+            matches=matches,
+            alive=self.heeds_sources and self._is_alive(kept, context),
+            live=bool(context.live),
+        )
+        state = self._phases.after(aged, kept, turn)
+        if self._says_before:
+            self._keep_because(state, context, matches)
+        return self._with_timer(state, before, now_ms)
+
+    def wakes_at(self, kept: Any) -> int | None:
+        """When the rule wants a tick, in log time."""
+        return None if kept is None else kept.get("wake_ms")
 
     def decide(self, context: Context) -> Sequence[Decision]:
-        """One proposal when the rule starts to fire, or fires on and its repeat interval is over."""
-        if not (context.own or INACTIVE).get("propose"):
+        """One proposal when the rule starts to fire, or fires on and it is time to repeat it."""
+        said = (context.own or {}).get("propose")
+        if not said:
             return ()
+        propose = self.definition.propose
         return (
             context.propose(
-                self._propose.intent,
-                because=self._because.render(context),
-                parameters=self._propose.parameters,
-                confidence=self._propose.confidence,
+                propose.intent,
+                because=said if isinstance(said, str) else self._because.render(context),
+                parameters=propose.parameters,
+                confidence=propose.confidence,
                 expects=self._expects,
                 still_when=self._still_when,
+                # A tick that is in the log twice has one id, and may wake the rule twice.
+                nth=context.now_ms if context.by_tick else 0,
             ),
         )
 
-    def _firing(self, before: Mapping[str, Any], context: Context, since_ms: int, matches: list[int]) -> State:
-        proposed_ms: int = before.get("proposed_ms", 0)
-        starts = before["state"] != "firing"
-        repeats = (
-            not starts
-            and self._repeat_ms is not None
-            and not context.live
-            and context.now_ms - proposed_ms >= self._repeat_ms
+    def _heard(self, context: Context, matches: bool, aged: State) -> Heard:
+        return Heard(
+            matches=matches,
+            occurred_ms=min(ms_of(context.event.occurred_at), context.now_ms),
+            now_ms=context.now_ms,
+            source=context.event.lineage.source,
+            going=is_going(aged),
         )
-        return {
-            "state": "firing",
-            "since_ms": since_ms,
-            "matched_ms": context.now_ms,
-            "matches": matches,
-            "proposed_ms": context.now_ms if starts or repeats else proposed_ms,
-            "propose": starts or repeats,
-        }
 
-    def _without_match(self, before: Mapping[str, Any], now_ms: int) -> State | None:
-        if before["state"] == "firing" and now_ms - before["matched_ms"] < self._keep_firing_ms:
-            return {**before, "propose": False}
-        kept = [at_ms for at_ms in before.get("matches", ()) if at_ms > now_ms - self._count_window_ms]
-        return {"state": "inactive", "matches": kept} if kept else None
+    def _is_alive(self, kept: Any, context: Context) -> bool:
+        """Whether the source that the subject was heard from was heard within half of the silence that counts."""
+        if kept is None:
+            return False
+        return context.heard.get(kept["source"], 0) >= context.now_ms - self._condition.quiet_ms // 2
 
-    def _matches(self, before: Mapping[str, Any], now_ms: int) -> list[int]:
-        if self._count is None:
-            return []
-        kept = [at_ms for at_ms in before.get("matches", ()) if at_ms > now_ms - self._count_window_ms]
-        return [*kept, now_ms][-MATCHES_KEPT_MAX:]
+    def _keep_because(self, state: State, context: Context, matches: bool) -> None:
+        said = state.pop("because", None)
+        if state["state"] == "pending":
+            said = self._because.render(context) if matches else said
+            if said is not None:
+                state["because"] = said
+        elif state.get("propose") and context.by_tick and said is not None:
+            state["propose"] = said
+
+    def _with_timer(self, state: State, before: Mapping[str, Any] | None, now_ms: int) -> State | None:
+        wanted_ms = self._phases.wakes_ms(state, now_ms)
+        if wanted_ms is not None:
+            earlier_ms = before.get("wake_ms") if before is not None and before["state"] == state["state"] else None
+            # A timer is not moved on with every event: it is cheaper to be woken once too early.
+            state["wake_ms"] = earlier_ms if earlier_ms is not None and now_ms < earlier_ms < wanted_ms else wanted_ms
+        return None if state["state"] == "inactive" and len(state) == 2 else state
 
 
-def _ms(duration: str | None) -> int:
-    return parse_duration_ms(duration) if duration else 0
-
-
-def _expectation(definition: RuleDefinition, expressions: Expressions) -> Expectation | None:
+def _expectation(definition: RuleInForce, expressions: Expressions) -> Expectation | None:
     expects = definition.expects
     if expects is None:
         return None

@@ -16,6 +16,8 @@ class Template:
         """Raises ExpressionInvalid when a hole holds no expression."""
         self._literals = _HOLE.split(text)[::2]
         self._programs = [expressions.compile(hole) for hole in _HOLE.split(text)[1::2]]
+        self.reads_event = any(program.reads & {"data", "event"} for program in self._programs)
+        """Whether it says something that only the event holds."""
 
     def render(self, context: Context) -> str:
         """The sentence for one context."""

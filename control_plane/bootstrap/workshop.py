@@ -15,7 +15,7 @@ from control_plane.adapters.jsonschema import JsonSchemas
 from control_plane.adapters.regorus import check_policies, run_tests
 from control_plane.adapters.system import TimeLimited
 from control_plane.catalogue import ControlItem
-from control_plane.catalogue.definitions import RuleDefinition
+from control_plane.catalogue.definitions import RuleInForce
 from control_plane.executors import executor_kinds
 from control_plane.ports.agent import Agent
 from control_plane.settings import Settings
@@ -32,7 +32,7 @@ def compile_tools(*, limited: bool = True) -> Tools:
     expressions = CelExpressions()
 
     def rule(item: ControlItem) -> Agent:
-        return Rule(msgspec.json.decode(item.body, type=RuleDefinition), expressions)
+        return Rule(msgspec.json.decode(item.body, type=RuleInForce), expressions)
 
     def python(item: ControlItem) -> Agent:
         agent = load_agent(item)

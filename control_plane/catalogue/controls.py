@@ -10,12 +10,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from control_plane.catalogue.audiences import AgentInForce, Audience
 from control_plane.catalogue.fleets import Fleets
 from control_plane.catalogue.intent import Intent
 from control_plane.causality import digest
 from control_plane.messages import topics
 from control_plane.messages.event import BUILT_IN
-from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import Expressions, Program
 from control_plane.ports.schemas import Validator
 from state.projections import Projection
@@ -97,20 +97,6 @@ class Policies(Struct, frozen=True, kw_only=True):
         )
 
 
-class AgentInForce(Struct, frozen=True, kw_only=True):
-    """An agent with the revision of its definition.
-
-    `remembers` says whether it keeps a part of the row, `slow` whether it decides apart, in a group of its own. While
-    it keeps nothing of a subject it need not see events on which its `gate` does not hold.
-    """
-
-    agent: Agent
-    revision: str
-    remembers: bool
-    slow: bool = False
-    gate: Program | None = None
-
-
 class Controls:
     """What the loop follows at one record. Built once per revision, never changed."""
 
@@ -142,19 +128,18 @@ class Controls:
         return _by_type((t, projection) for projection in self.projections.values() for t in projection.on)
 
     @cached_property
-    def listeners(self) -> Mapping[str, tuple[AgentInForce, ...]]:
-        """The agents that listen to an event type, in the order of their names."""
-        return _by_type((t, found) for found in self.agents for t in found.agent.listens_to)
+    def listeners(self) -> Mapping[str, Audience]:
+        """Who listens to an event type."""
+        found = _by_type((t, found) for found in self.agents for t in found.agent.listens_to)
+        return {event_type: Audience(agents, self.expressions) for event_type, agents in found.items()}
 
     @cached_property
-    def gates(self) -> Mapping[str, tuple[Program, ...]]:
-        """The expressions that are evaluated on every event of a type; of those that read the same, one."""
-        pairs = ((t, found.gate) for t, some in self.listeners.items() for found in some if found.gate)
-        return _by_type({(t, gate.paths): (t, gate) for t, gate in pairs}.values())
+    def _agents_by_name(self) -> Mapping[str, AgentInForce]:
+        return {found.agent.name: found for found in self.agents}
 
     def agent(self, name: str) -> AgentInForce | None:
         """The agent of a name, if it is in force."""
-        return next((found for found in self.agents if found.agent.name == name), None)
+        return self._agents_by_name.get(name)
 
     @cached_property
     def heeds_sources(self) -> bool:

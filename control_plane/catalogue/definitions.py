@@ -108,6 +108,15 @@ class CountCondition(_Strict, frozen=True):
     window: Duration
 
 
+class RateCondition(_Strict, frozen=True):
+    """How many matches come `per` so much time, measured over `window`: more than `above`, or fewer than `below`."""
+
+    per: Duration
+    above: Annotated[float, Meta(ge=0.0, le=1e9)] | None = None
+    below: Annotated[float, Meta(gt=0.0, le=1e9)] | None = None
+    window: Duration | None = None
+
+
 class ProposalDefinition(_Strict, frozen=True):
     """What a rule proposes when it fires. `because` may hold {expressions}."""
 
@@ -136,8 +145,17 @@ class RuleDefinition(_Strict, frozen=True, rename={"for_": "for"}):
     when: Expression = "true"
     for_: Duration | None = None
     count: CountCondition | None = None
+    rate: RateCondition | None = None
+    absent: Duration | None = None
+    once_within: Duration | None = None
     reads: list[Name] = []
     repeat_interval: Duration | None = None
     keep_firing_for: Duration | None = None
     expects: ExpectationDefinition | None = None
     still_when: Expression | None = None
+
+
+class RuleInForce(RuleDefinition, frozen=True, kw_only=True, rename={"for_": "for"}):
+    """A rule with what it takes from its intent: for how long an event may be acted on."""
+
+    context_age_max: Duration = "1m"

@@ -6,8 +6,9 @@ from typing import Any
 from msgspec import Struct
 
 from control_plane.catalogue import AgentInForce, Controls
+from control_plane.loop.arrival import NOT_HEARD
 from control_plane.messages import Context, Event, Subject
-from control_plane.ports.expressions import ExpressionMiss, Scope
+from control_plane.ports.expressions import Scope
 from state.rows import Row
 
 
@@ -45,9 +46,10 @@ class Brief(Struct, frozen=True, kw_only=True):
     views: Views
     scope: Scope
     live: tuple[str, ...]
+    heard: Mapping[str, int]
 
 
-def brief(row: Row, event: Event, subject: Subject, controls: Controls) -> Brief:
+def brief(row: Row, event: Event, subject: Subject, controls: Controls, heard: Mapping[str, int] = NOT_HEARD) -> Brief:
     """The row's parts as they are seen now, and one scope for all expressions on this event."""
     views = Views(row, controls)
     variables = {
@@ -56,19 +58,9 @@ def brief(row: Row, event: Event, subject: Subject, controls: Controls) -> Brief
         "subject": {"kind": subject.kind, "name": subject.name, "id": subject.id},
         "event": {"type": event.type, "source": event.lineage.source},
     }
-    scope = controls.expressions.scope(variables, controls.gates.get(event.type, ()))
-    live = tuple(live.action_class for live in row.live)
-    return Brief(event=event, subject=subject, now_ms=row.now_ms, views=views, scope=scope, live=live)
-
-
-def sleeps(found: AgentInForce, row: Row, shared: Brief) -> bool:
-    """Whether the agent need not be shown the event: it keeps nothing of the subject, and its gate does not match."""
-    if found.gate is None or found.agent.name in row.own:
-        return False
-    try:
-        return found.gate.evaluate(shared.scope) is not True
-    except ExpressionMiss:
-        return True
+    scope = controls.expressions.scope(variables)
+    live = tuple([live.action_class for live in row.live])
+    return Brief(event=event, subject=subject, now_ms=row.now_ms, views=views, scope=scope, live=live, heard=heard)
 
 
 def context_for(found: AgentInForce, row: Row, shared: Brief) -> Context:
@@ -87,4 +79,5 @@ def context_for(found: AgentInForce, row: Row, shared: Brief) -> Context:
         live=shared.live,
         action_version=row.action_version,
         scope=shared.scope,
+        heard=shared.heard,
     )

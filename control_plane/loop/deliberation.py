@@ -1,6 +1,6 @@
 """Contexts in, decisions out. An agent that raises or answers nonsense is contained; the others go on."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -10,7 +10,7 @@ from control_plane.catalogue import AgentInForce
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Context, Decision, Expectation
 from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
-from control_plane.ports.agent import AgentOverran
+from control_plane.ports.agent import AgentOverran, RememberingAgent
 
 PROPOSAL_BYTES_MAX = 32 * 1024
 """Largest decision, as JSON: its parameters above all."""
@@ -40,18 +40,23 @@ _part_decoder = msgspec.msgpack.Decoder()
 
 
 class Deliberated(Struct, frozen=True):
-    """What one agent made of its context: its own part of the row, and its decisions; or why it failed."""
+    """What one agent made of its context: its own part of the row, its decisions, and when it wants to be woken; or why
+    it failed."""
 
     own: object
     decisions: tuple[Decision, ...]
     failure: InvalidMessage | None = None
+    wakes_ms: int | None = None
 
 
 def deliberate(found: AgentInForce, context: Context, controls_revision: str) -> Deliberated:
     """Ask one agent. Its failure is a value: the event is kept as a dead letter, the agent's part stays."""
+    wakes_ms = None
     try:
         if found.remembers:
-            context = replace(context, own=_as_stored(found.agent.remember(context)))  # type: ignore[attr-defined]
+            agent = cast(RememberingAgent, found.agent)
+            context = replace(context, own=_as_stored(agent.remember(context)))
+            wakes_ms = agent.wakes_at(context.own)
         answer = found.agent.decide(context)
     except AgentOverran as exc:
         return _failed(context, OVERRAN, str(exc))
@@ -59,7 +64,8 @@ def deliberate(found: AgentInForce, context: Context, controls_revision: str) ->
         return _failed(context, "agent_failed", f"{type(exc).__name__}: {exc}"[:300])
     try:
         _check_answer(answer, context)
-        return Deliberated(context.own, tuple(_as_recorded(decision, controls_revision) for decision in answer))
+        decisions = tuple([_as_recorded(decision, controls_revision) for decision in answer])
+        return Deliberated(context.own, decisions, wakes_ms=wakes_ms)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as exc:
         return _failed(context, "agent_nonsense", str(exc)[:300])
 

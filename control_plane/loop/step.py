@@ -4,7 +4,7 @@ Pure. Time, ids and every answer from outside are given to it; the driver puts t
 The same row, arrival, controls and answers give the same bytes.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,12 +37,14 @@ class AgentFailure(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True):
-    """A step that is over. `notes` are counted: `duplicate`, `unmatched`."""
+    """A step that is over. `notes` are counted: `duplicate`, `unmatched`; as is how many agents the event `missed` for
+    want of a field that they ask for."""
 
     row: Row
     said: tuple[Said, ...] = ()
     failures: tuple[AgentFailure, ...] = ()
     notes: tuple[str, ...] = ()
+    missed: int = 0
 
 
 class Ask(Struct, frozen=True):
@@ -61,7 +63,7 @@ def step(controls: Controls, row: Row, arrival: Arrival, answers: Mapping[str, R
     The event must have passed `loop.intake`: one that must not be folded never gets here.
     """
     if arrival.event.type == TICK:
-        return _tick(row, arrival)
+        return _advance(_tick(controls, row, arrival), answers, None)
     return _advance(_run(controls, row, arrival, Subject.parse(arrival.event.subject)), answers, None)
 
 
@@ -82,10 +84,19 @@ def _resumed(run: _Run, asked: str, answers: Mapping[str, Ruling]) -> Done | Ask
     return _advance(run, answers, answers[asked])
 
 
-def _tick(row: Row, arrival: Arrival) -> Done:
+def _tick(controls: Controls, row: Row, arrival: Arrival) -> _Run:
     """Time has passed on a row that waited for it."""
+    before = row
     row, effects = feedback.close_windows(folding.arrived(row, arrival))
-    return Done(row, effects)
+    row, woken = _woken(row, controls)
+    if not woken:
+        return Done(row, effects)
+    # The tick is the partition's; to those that it wakes it is about their subject.
+    event = replace(arrival.event, subject=row.subject)
+    shared = briefing.brief(row, event, Subject.parse(row.subject), controls, arrival.heard)
+    row, proposals, failures = _deliberate(woken, row, shared, controls)
+    row, said = yield from _decided(proposals, before, row, arrival, shared, controls)
+    return Done(row, (*effects, *said), failures)
 
 
 def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _Run:
@@ -98,23 +109,49 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     row = folding.fold(taken, arrival, controls)
     if event.type in controls.fleets.judged_on:
         row = _with_health(row, controls)
-    listeners = controls.listeners.get(event.type, ())
-    if not listeners and not row.watches and event.type != DECISION_PROPOSED:
+    listeners = controls.listeners.get(event.type)
+    if listeners is None and not row.watches and event.type != DECISION_PROPOSED:
         return Done(row, effects)
 
-    shared = briefing.brief(row, event, subject, controls)
+    shared = briefing.brief(row, event, subject, controls, arrival.heard)
+    awake, missed = listeners.awake(row.own, shared.scope) if listeners is not None else ((), 0)
     if event.type in controls.folds:
         row = feedback.sampled(row, shared.scope, controls)
-    said: list[Said] = list(effects)
-    row, contexts = _brief_slow_agents(listeners, row, shared)
-    said += contexts
-    row, proposals, failures = _deliberate(listeners, row, shared, controls)
+    row, contexts = _brief_slow_agents(listeners.slow if listeners is not None else (), row, shared)
+    row, proposals, failures = _deliberate(awake, row, shared, controls)
     wanted = [*_brought(event, controls), *proposals]
+    row, said = yield from _decided(wanted, before, row, arrival, shared, controls)
+    return Done(row, (*effects, *contexts, *said), failures, missed=missed)
+
+
+def _woken(row: Row, controls: Controls) -> tuple[Row, list[AgentInForce]]:
+    """The agents whose time has come, and the row without their timers; of those that are in force no longer nothing is
+    kept."""
+    due = sorted([name for name, at_ms in row.timers.items() if at_ms <= row.now_ms])
+    if not due:
+        return row, []
+    in_force = [found for name in due if (found := controls.agent(name)) is not None and found.remembers]
+    gone = set(due).difference(found.agent.name for found in in_force)
+    own = {name: part for name, part in row.own.items() if name not in gone}
+    timers = {name: at_ms for name, at_ms in row.timers.items() if name not in due}
+    return replace(row, own=own, timers=timers), in_force
+
+
+def _decided(
+    wanted: "Sequence[tuple[AgentInForce | None, Decision]]",
+    before: Row,
+    row: Row,
+    arrival: Arrival,
+    shared: briefing.Brief,
+    controls: Controls,
+) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
+    """What became of each decision, in order: the next is judged on the row that the one before it left."""
+    said: list[Said] = []
     peers = peers_of(before, row, controls.fleets, arrival.fleets) if wanted else ()
     for found, decision in wanted:
         row, messages = yield from _approve(_case(found, decision, row, shared, controls, peers), row)
         said += messages
-    return Done(row, tuple(said), failures)
+    return row, said
 
 
 def _with_health(row: Row, controls: Controls) -> Row:
@@ -138,14 +175,10 @@ def _taken_in(row: Row, arrival: Arrival) -> Row | str:
     return "duplicate" if remembered is None else remembered
 
 
-def _brief_slow_agents(
-    listeners: tuple[AgentInForce, ...], row: Row, shared: briefing.Brief
-) -> tuple[Row, list[Context]]:
+def _brief_slow_agents(agents: tuple[AgentInForce, ...], row: Row, shared: briefing.Brief) -> tuple[Row, list[Context]]:
     """Slow agents decide apart: they are sent a context, and their answer comes back as an event."""
     contexts = []
-    for found in listeners:
-        if not found.slow:
-            continue
+    for found in agents:
         context = briefing.context_for(found, row, shared)
         asked = feedback.with_question(row, context)
         if asked is not None:
@@ -164,30 +197,35 @@ def _brought(event: Event, controls: Controls) -> "list[tuple[AgentInForce | Non
 
 
 def _deliberate(
-    listeners: tuple[AgentInForce, ...], row: Row, shared: briefing.Brief, controls: Controls
-) -> tuple[Row, list[tuple[AgentInForce, Decision]], tuple[AgentFailure, ...]]:
+    agents: Iterable[AgentInForce], row: Row, shared: briefing.Brief, controls: Controls
+) -> tuple[Row, list[tuple[AgentInForce | None, Decision]], tuple[AgentFailure, ...]]:
     """All agents decide on the same row; what they keep of their own is put back together."""
-    own = row.own
-    proposals: list[tuple[AgentInForce, Decision]] = []
+    own, timers = row.own, row.timers
+    proposals: list[tuple[AgentInForce | None, Decision]] = []
     failures: list[AgentFailure] = []
-    for found in listeners:
-        if found.slow or briefing.sleeps(found, row, shared):
-            continue
+    for found in agents:
+        name = found.agent.name
         context = briefing.context_for(found, row, shared)
         result = deliberation.deliberate(found, context, controls.revision)
         if result.failure is not None:
-            failures.append(AgentFailure(found.agent.name, result.failure))
+            failures.append(AgentFailure(name, result.failure))
             continue
-        if found.remembers and result.own != context.own:
-            own = _with_own(own, found.agent.name, result.own)
+        if found.remembers and (result.own != context.own or result.wakes_ms != timers.get(name)):
+            if own is row.own:
+                own, timers = dict(own), dict(timers)
+            _keep(own, name, result.own)
+            # Later than now, so that a tick can never want another one at once.
+            _keep(timers, name, None if result.wakes_ms is None else max(result.wakes_ms, row.now_ms + 1))
         proposals += [(found, decision) for decision in result.decisions]
-    return row if own is row.own else replace(row, own=own), proposals, tuple(failures)
+    return row if own is row.own else replace(row, own=own, timers=timers), proposals, tuple(failures)
 
 
-def _with_own(own: Mapping[str, Any], agent: str, kept: Any) -> dict[str, Any]:
-    """What agents keep, with one agent's part changed; None keeps nothing."""
-    others = {name: part for name, part in own.items() if name != agent}
-    return others if kept is None else {**others, agent: kept}
+def _keep(kept: dict[str, Any], agent: str, value: Any) -> None:
+    """Put what one agent keeps among what all do; None keeps nothing."""
+    if value is None:
+        kept.pop(agent, None)
+    else:
+        kept[agent] = value
 
 
 def _approve(case: Case, row: Row) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from control_plane.causality import Lineage, digest
 from control_plane.messages.decision import Decision, Expectation
-from control_plane.messages.event import Event
+from control_plane.messages.event import TICK, Event
 from control_plane.messages.subject import Subject
 
 _encoder = msgspec.msgpack.Encoder()
@@ -29,8 +29,11 @@ class Context(Struct, frozen=True, kw_only=True):
 
     `rows` holds the declared row parts by name, `ages_ms` the milliseconds of log time since each was last folded,
     `own` what the agent itself keeps in the row (rule states), `live` the action classes with a command under way.
-    `now_ms` is log time, milliseconds since the epoch. `scope` is this event for compiled expressions; it is opaque and
-    never on the wire.
+    `now_ms` is log time, milliseconds since the epoch. `heard` is when each event source was last heard, of whatever
+    subject. `scope` is this event for compiled expressions; it is opaque. Both are never on the wire.
+
+    An agent that asked to be woken is shown a tick: an event of the partition's owner, about this subject and without
+    data.
     """
 
     agent: str
@@ -44,6 +47,12 @@ class Context(Struct, frozen=True, kw_only=True):
     live: tuple[str, ...] = ()
     action_version: int = 0
     scope: Any = None
+    heard: Mapping[str, int] = {}
+
+    @property
+    def by_tick(self) -> bool:
+        """Whether nothing happened but that time has passed."""
+        return self.event.type == TICK
 
     @property
     def lineage(self) -> Lineage:

@@ -51,4 +51,7 @@ class RememberingAgent(Agent, Protocol):
     """While the agent keeps nothing of a subject, it is not shown events on which this does not hold."""
 
     def remember(self, context: Context) -> Any:
-        """The part after this event; `context.own` is the part before it."""
+        """The part after this event or tick; `context.own` is the part before it."""
+
+    def wakes_at(self, kept: Any) -> int | None:
+        """When an agent that keeps this wants to be woken by a tick, in log time; None when only events concern it."""

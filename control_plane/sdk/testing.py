@@ -16,7 +16,7 @@ from agents.rules import Rule
 from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.jsonschema import JsonSchemas
 from control_plane.catalogue import ControlItem, Controls, ControlSet
-from control_plane.catalogue.definitions import RuleDefinition
+from control_plane.catalogue.definitions import RuleInForce
 from control_plane.causality import Lineage
 from control_plane.cycle import Cycle
 from control_plane.durations import parse_duration_ms
@@ -213,7 +213,7 @@ def _controls(
     by_name = {agent.name: agent for agent in agents}
 
     def rule(item: ControlItem) -> AgentPort:
-        return Rule(msgspec.json.decode(item.body, type=RuleDefinition), expressions)
+        return Rule(msgspec.json.decode(item.body, type=RuleInForce), expressions)
 
     def python(item: ControlItem) -> Any:
         return by_name[item.name]

@@ -16,7 +16,7 @@ from control_plane.catalogue.definitions import (
     FleetDefinition,
     IntentDefinition,
     RowDefinition,
-    RuleDefinition,
+    RuleInForce,
 )
 from control_plane.durations import parse_duration_ms
 from control_plane.ports.agent import Agent
@@ -36,14 +36,14 @@ class Tools(Struct, frozen=True, kw_only=True):
 
 def compile_controls(controls: ControlSet, tools: Tools) -> Controls:
     """The controls that a set stands for."""
-    cooldowns = _cooldowns(controls)
+    intents = _intents(controls)
     projections = [compile_row(item, tools) for item in controls.of_kind("row")]
     fleets = [compile_fleet(item, tools) for item in controls.of_kind("fleet")]
     return Controls(
         revision=controls.revision,
         intents=[compile_intent(item, tools) for item in controls.of_kind("intent")],
         projections=projections,
-        agents=[compile_agent(item, tools, cooldowns) for kind in tools.agents for item in controls.of_kind(kind)],
+        agents=[compile_agent(item, tools, intents) for kind in tools.agents for item in controls.of_kind(kind)],
         schemas={item.name: tools.schemas.compile(_json(item)) for item in controls.of_kind("schema")},
         policies=Policies.of(controls),
         expressions=tools.expressions,
@@ -56,9 +56,9 @@ def compile_intent(item: ControlItem, tools: Tools) -> Intent:
     return Intent.of(msgspec.json.decode(item.body, type=IntentDefinition), tools.schemas)
 
 
-def compile_agent(item: ControlItem, tools: Tools, cooldowns: Mapping[str, str]) -> AgentInForce:
-    """One agent, with whether it keeps a part of the row. `cooldowns` of intents are what rules repeat after."""
-    agent = tools.agents[item.kind](_with_repeat_interval(item, cooldowns) if item.kind == "rule" else item)
+def compile_agent(item: ControlItem, tools: Tools, intents: Mapping[str, IntentDefinition]) -> AgentInForce:
+    """One agent, with whether it keeps a part of the row. Rules take some of their settings from their intents."""
+    agent = tools.agents[item.kind](_in_force(item, intents) if item.kind == "rule" else item)
     return AgentInForce(
         agent=agent,
         revision=item.revision,
@@ -68,20 +68,21 @@ def compile_agent(item: ControlItem, tools: Tools, cooldowns: Mapping[str, str])
     )
 
 
-def _cooldowns(controls: ControlSet) -> dict[str, str]:
-    """The cool-down of each intent that has one."""
+def _intents(controls: ControlSet) -> dict[str, IntentDefinition]:
     intents = [msgspec.json.decode(item.body, type=IntentDefinition) for item in controls.of_kind("intent")]
-    return {found.intent: found.limits.cooldown for found in intents if found.limits.cooldown is not None}
+    return {found.intent: found for found in intents}
 
 
-def _with_repeat_interval(item: ControlItem, cooldowns: Mapping[str, str]) -> ControlItem:
-    """The rule with the repeat interval that it has when it names none: a rule that fires on is heard again."""
-    definition = msgspec.json.decode(item.body, type=RuleDefinition)
-    cooldown = cooldowns.get(definition.propose.intent)
-    if definition.repeat_interval is not None or cooldown is None:
+def _in_force(item: ControlItem, intents: Mapping[str, IntentDefinition]) -> ControlItem:
+    """The rule as `RuleInForce`. One that names no repeat interval repeats after the intent's cool-down: a rule that
+    fires on is heard again."""
+    rule = msgspec.json.decode(item.body, type=RuleInForce)
+    intent = intents.get(rule.propose.intent)
+    if intent is None:
         return item
-    repeating = replace(definition, repeat_interval=cooldown)
-    return ControlItem(item.kind, item.name, msgspec.json.encode(repeating).decode())
+    repeat_interval = rule.repeat_interval or intent.limits.cooldown
+    rule = replace(rule, repeat_interval=repeat_interval, context_age_max=intent.context_age_max)
+    return ControlItem(item.kind, item.name, msgspec.json.encode(rule).decode())
 
 
 def compile_row(item: ControlItem, tools: Tools) -> Projection:

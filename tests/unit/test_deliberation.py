@@ -27,6 +27,9 @@ class Agent:
         if remember is not None:
             self.remember = remember
 
+    def wakes_at(self, kept: Any) -> None:
+        return None
+
 
 def context() -> Context:
     return Context(

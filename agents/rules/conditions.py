@@ -1,0 +1,117 @@
+"""What a rule waits for, as far as one event says it: the last word, and the absence of any.
+
+A condition is pure: it folds what it is told into a few plain values that are kept in the row, and says of those
+whether it holds. `counting` has the conditions that look at more than one event.
+"""
+
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+
+class Heard(Struct, frozen=True, kw_only=True, gc=False):
+    """One event as a condition sees it. Times are milliseconds since the epoch: when it happened, and log time.
+
+    `going` says whether the rule is pending or firing because of the condition.
+    """
+
+    matches: bool
+    occurred_ms: int
+    now_ms: int
+    source: str
+    going: bool
+
+
+class Condition(Protocol):
+    """Whether it holds, as far as is known. `kept` is None while nothing is."""
+
+    kind: str
+    """What is kept has the form that this names."""
+    quiet_ms: int
+    """More than 0 for a condition that silence brings about: it begins on ticks alone, and only while the source was
+    heard within half of this time."""
+
+    def after(self, kept: Any, heard: Heard) -> Any:
+        """What is kept after an event."""
+
+    def aged(self, kept: Any, now_ms: int) -> Any:
+        """What is kept when nothing came until now."""
+
+    def holds(self, kept: Any, now_ms: int) -> bool:
+        """Whether it holds now."""
+
+    def fresh(self, kept: Any, now_ms: int) -> bool:
+        """Whether what is kept is new enough to fire on when nothing is heard at this moment."""
+
+    def held_ms(self, kept: Any, now_ms: int) -> int:
+        """Up to when it held, when an event ends it now; `kept` is from before the event."""
+
+    def begins_ms(self, kept: Any) -> int | None:
+        """When it begins to hold if nothing comes; None when only an event can bring it about."""
+
+    def ends_ms(self, kept: Any) -> int | None:
+        """When it ceases to hold if nothing comes; None when only an event can end it."""
+
+
+class LastWord:
+    """Holds while the last event that was heard matched. Keeps the log time of that event.
+
+    It speaks for the time after it too, as a sample does until the next one, but for no longer than `fresh_ms`.
+    """
+
+    kind = "when"
+    quiet_ms = 0
+
+    def __init__(self, fresh_ms: int) -> None:
+        self._fresh_ms = fresh_ms
+
+    def after(self, kept: Any, heard: Heard) -> int | None:
+        return heard.now_ms if heard.matches else None
+
+    def aged(self, kept: Any, now_ms: int) -> Any:
+        return kept
+
+    def holds(self, kept: Any, now_ms: int) -> bool:
+        return kept is not None
+
+    def fresh(self, kept: Any, now_ms: int) -> bool:
+        return now_ms - int(kept) <= self._fresh_ms
+
+    def held_ms(self, kept: Any, now_ms: int) -> int:
+        return now_ms if kept is None else int(kept)
+
+    def begins_ms(self, kept: Any) -> None:
+        return None
+
+    def ends_ms(self, kept: Any) -> None:
+        return None
+
+
+class Absent:
+    """Holds once the last match was heard long enough ago. Keeps its log time and its source."""
+
+    kind = "absent"
+
+    def __init__(self, quiet_ms: int) -> None:
+        self.quiet_ms = quiet_ms
+
+    def after(self, kept: Any, heard: Heard) -> Any:
+        return {"last_ms": heard.now_ms, "source": heard.source} if heard.matches else kept
+
+    def aged(self, kept: Any, now_ms: int) -> Any:
+        return kept
+
+    def holds(self, kept: Any, now_ms: int) -> bool:
+        return kept is not None and now_ms - kept["last_ms"] >= self.quiet_ms
+
+    def fresh(self, kept: Any, now_ms: int) -> bool:
+        return True
+
+    def held_ms(self, kept: Any, now_ms: int) -> int:
+        return now_ms
+
+    def begins_ms(self, kept: Any) -> int | None:
+        return None if kept is None else kept["last_ms"] + self.quiet_ms
+
+    def ends_ms(self, kept: Any) -> None:
+        return None
