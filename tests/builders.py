@@ -59,6 +59,12 @@ def fleet(name: str = "web", members: str = 'subject.kind == "service"', **chang
     return item("fleet", name, {"fleet": name, "members": members, **changes})
 
 
+HUGE = {f"note_{number}": "x" * 16_000 for number in range(5)}
+"""Data that a row with `NOTES` has no room for, although each value has."""
+
+NOTES = {name: {"last": {"of": f"data.{name}", "bytes_max": 16_384}} for name in HUGE}
+
+
 def rule(name: str = "memory_guard", *, propose: Mapping[str, Any] | None = None, **changes: Any) -> ControlItem:
     """A rule that proposes to restart a service when its rss is above 400."""
     body = {

@@ -60,29 +60,62 @@ class IntentDefinition(_Strict, frozen=True):
     limits: LimitsDefinition = LimitsDefinition()
 
 
-class CountDefinition(_Strict, frozen=True):
-    """How many events within a window of event time; `of` narrows it to one event type."""
+class WindowDefinition(_Strict, frozen=True, kw_only=True):
+    """A window of event time: the last `window`; or with `tumbling` the present one so far, counted from the epoch.
+
+    An event that comes later than `lateness` does not count; by default, one that is older than the window.
+    """
 
     window: Duration
+    tumbling: bool = False
+    lateness: Duration | None = None
+
+
+class CountDefinition(WindowDefinition, frozen=True, kw_only=True):
+    """How many events within a window; `of` narrows it to one event type."""
+
     of: EventType | None = None
 
 
-class WindowedDefinition(_Strict, frozen=True):
-    """A figure over the values of `of` within a window of event time."""
+class WindowedDefinition(WindowDefinition, frozen=True, kw_only=True):
+    """A figure over the values of `of` within a window."""
 
     of: Expression
-    window: Duration
+
+
+class QuantileDefinition(WindowedDefinition, frozen=True, kw_only=True):
+    """The number that a share `q` of the values within a window do not exceed."""
+
+    q: Share
+
+
+class KeptDefinition(_Strict, frozen=True, kw_only=True):
+    """One value as it is, if it takes no more than `bytes_max`."""
+
+    of: Expression
+    bytes_max: Annotated[int, Meta(ge=16, le=16_384)] = 512
+
+
+class SeenDefinition(_Strict, frozen=True):
+    """When an event occurred; `of` narrows it to one event type."""
+
+    of: EventType | None = None
 
 
 class FieldDefinition(_Strict, frozen=True):
     """One field of a row part: exactly one way of folding it."""
 
-    last: Expression | None = None
-    first: Expression | None = None
+    last: Expression | KeptDefinition | None = None
+    first: Expression | KeptDefinition | None = None
     count: CountDefinition | None = None
+    rate: CountDefinition | None = None
     min: WindowedDefinition | None = None
     max: WindowedDefinition | None = None
     mean: WindowedDefinition | None = None
+    quantile: QuantileDefinition | None = None
+    distinct: WindowedDefinition | None = None
+    first_seen: SeenDefinition | None = None
+    last_seen: SeenDefinition | None = None
 
 
 class RowDefinition(_Strict, frozen=True):

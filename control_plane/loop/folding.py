@@ -21,8 +21,8 @@ def fold(row: Row, arrival: Arrival, controls: Controls) -> Row:
     occurred_ms = min(ms_of(event.occurred_at), row.now_ms)
     parts, folded_ms = dict(row.parts), dict(row.folded_ms)
     for projection in projections:
-        part = parts.get(projection.name, {})
-        parts[projection.name] = projection.fold(part, event.type, event.data, occurred_ms)
+        part = parts.get(projection.name)
+        parts[projection.name] = projection.fold(part, event.type, event.data, occurred_ms, row.now_ms)
         folded_ms[projection.name] = row.now_ms
     return replace(row, parts=parts, folded_ms=folded_ms)
 

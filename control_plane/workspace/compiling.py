@@ -12,17 +12,22 @@ from msgspec.structs import replace
 from control_plane.catalogue import AgentInForce, ControlItem, Controls, ControlSet, Fleet, Fleets, Intent
 from control_plane.catalogue.controls import Policies
 from control_plane.catalogue.definitions import (
+    CountDefinition,
     FieldDefinition,
     FleetDefinition,
     IntentDefinition,
+    KeptDefinition,
+    QuantileDefinition,
     RowDefinition,
     RuleInForce,
+    SeenDefinition,
+    WindowDefinition,
 )
 from control_plane.durations import parse_duration_ms
 from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import ExpressionMiss, Expressions
 from control_plane.ports.schemas import SchemaLanguage
-from state.projections import Field, Projection
+from state.projections import KINDS, WINDOW_MS_MIN, Field, Projection, Window
 from state.projections.declared import ReadValue
 
 
@@ -101,23 +106,36 @@ def compile_fleet(item: ControlItem, tools: Tools) -> Fleet:
 
 
 def compile_field(name: str, field: FieldDefinition, expressions: Expressions) -> Field:
-    """One field of a row part. Raises ExpressionInvalid, and ValueError unless it is folded in exactly one way."""
-    ways = [way for way in ("last", "first", "count", "min", "max", "mean") if getattr(field, way) is not None]
+    """One field of a row part. Raises ExpressionInvalid, and ValueError when it cannot be folded as it says."""
+    ways = [way for way in KINDS if getattr(field, way) is not None]
     if len(ways) != 1:
-        raise ValueError(
-            f"field {name!r} is folded in {len(ways)} ways; name exactly one of last, first, count, min, max, mean"
-        )
-    how = getattr(field, ways[0])
+        raise ValueError(f"field {name!r} is folded in {len(ways)} ways; name exactly one of {', '.join(KINDS)}")
+    kind: Any = ways[0]
+    how = getattr(field, kind)
     if isinstance(how, str):
-        return Field(name=name, kind=ways[0], read=_reader(how, expressions))  # type: ignore[arg-type]
-    read = None if field.count is not None else _reader(how.of, expressions)
-    return Field(
-        name=name,
-        kind=ways[0],  # type: ignore[arg-type]
-        read=read,
-        of_type=how.of if field.count is not None else None,
-        window_ms=parse_duration_ms(how.window),
-    )
+        how = KeptDefinition(of=how)
+    if isinstance(how, SeenDefinition):
+        return Field(name=name, kind=kind, of_type=how.of)
+    if isinstance(how, CountDefinition):
+        return Field(name=name, kind=kind, of_type=how.of, window=_window(how))
+    read = _reader(how.of, expressions)
+    if isinstance(how, KeptDefinition):
+        return Field(name=name, kind=kind, read=read, reads=how.of, bytes_max=how.bytes_max)
+    share = how.q if isinstance(how, QuantileDefinition) else 0.0
+    return Field(name=name, kind=kind, read=read, reads=how.of, window=_window(how), share=share)
+
+
+def _window(how: WindowDefinition) -> Window:
+    length_ms = parse_duration_ms(how.window)
+    lateness_ms = None if how.lateness is None else parse_duration_ms(how.lateness)
+    if length_ms < WINDOW_MS_MIN:
+        raise ValueError(f"a window of {how.window} is too short; make it {WINDOW_MS_MIN}ms or longer")
+    if lateness_ms is not None and lateness_ms > length_ms:
+        raise ValueError(
+            f"a lateness of {how.lateness} is longer than the window of {how.window}, and an event that is older than "
+            "the window never counts; make it shorter, or leave it out"
+        )
+    return Window(length_ms=length_ms, tumbling=how.tumbling, lateness_ms=lateness_ms)
 
 
 def _reader(text: str, expressions: Expressions) -> ReadValue:

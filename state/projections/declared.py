@@ -1,123 +1,189 @@
-"""A row part as a user declares it: named fields, each folded in its own way.
+"""A row part as a user declares it: named fields, each folded in its own way and within a declared number of bytes.
 
-Bounded: a windowed field keeps at most `BUCKETS_PER_WINDOW + 1` buckets, whatever comes in. Windows follow event time,
-so an event that is late is counted in the bucket of its own time, while that bucket is still inside the window.
+What is kept of a part is `[keys, late, missed, kept, kept, ...]`. A key is a digest of what is kept and how: fields
+that want the same share it, and when a declaration changes, what did not change is carried over and the rest begins
+anew. `late` and `missed` count, by key, the events that came too late for a field, and those whose value was not there,
+was none that the field can take, or was too large.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
-BUCKETS_PER_WINDOW = 20
-"""A window's edge is exact to a twentieth of its length."""
+from control_plane.causality import digest
+from state.projections import folds
+from state.projections.distinct import collecting, view_distinct
+from state.projections.fold import LATE, Add, Fold, View
+from state.projections.quantile import ranking, view_quantile
+from state.projections.windows import Window
 
-Kind = Literal["last", "first", "count", "min", "max", "mean"]
+PARTS_BYTES_MAX = 48 * 1024
+"""What all parts that one event type feeds may take of a row; the rest is for what agents, commands and ids take."""
+
+Kind = Literal[
+    "last", "first", "count", "rate", "min", "max", "mean", "quantile", "distinct", "first_seen", "last_seen"
+]
+Kept = list[Any]
 ReadValue = Callable[[Mapping[str, Any]], Any]
 """Reads a value from an event's data. Raises KeyError or TypeError when it is not there."""
 
+_KEY_CHARS = 8
+_LATE, _MISSED, _FIRST = 1, 2, 3
+_NUMBER_BYTES = 9
+_NO_WINDOW = Window(length_ms=1)
+_SAME_FOLD: Mapping[str, str] = {"rate": "count"}
+
 
 class Field(Struct, frozen=True, kw_only=True):
-    """One field. `read` is None for `count`; `of_type` narrows a count; `window_ms` is 0 where there is none."""
+    """One field. `read` reads what `reads` says, and is None where events are counted or seen; `of_type` narrows those
+    to one type. `share` is for a quantile, `bytes_max` for a value that is kept as it is."""
 
     name: str
     kind: Kind
     read: ReadValue | None = None
+    reads: str = ""
     of_type: str | None = None
-    window_ms: int = 0
+    window: Window = _NO_WINDOW
+    share: float = 0.0
+    bytes_max: int = 0
 
-    def fold(self, kept: Any, event_type: str, data: Mapping[str, Any], occurred_ms: int) -> Any:
-        """What is kept of the field after one more event. A value that is missing or no number changes nothing."""
-        if self.kind == "count":
-            return _counted(kept, occurred_ms, self.window_ms) if self.of_type in (None, event_type) else kept
-        assert self.read is not None
-        try:
-            value = self.read(data)
-        except (KeyError, TypeError):
-            return kept
-        if self.kind == "last":
-            return value
-        if self.kind == "first":
-            return value if kept is None else kept
-        return _folded(kept, value, occurred_ms, self.window_ms) if _is_number(value) else kept
-
-    def view(self, kept: Any, now_ms: int) -> Any:
-        """The field's value as agents, expressions and policies see it."""
-        if self.kind in ("last", "first"):
-            return kept
-        edge_ms = now_ms - self.window_ms
-        buckets = kept if kept and kept[0][0] > edge_ms else [bucket for bucket in kept or () if bucket[0] > edge_ms]
-        if self.kind == "count":
-            return sum([bucket[1] for bucket in buckets])
-        if not buckets:
-            return None
-        if self.kind == "min":
-            return min([bucket[3] for bucket in buckets])
-        if self.kind == "max":
-            return max([bucket[4] for bucket in buckets])
-        return math.fsum([bucket[2] for bucket in buckets]) / sum([bucket[1] for bucket in buckets])
+    @property
+    def key(self) -> str:
+        """Digest of what is kept for the field, and how."""
+        window = self.window
+        kept = (_SAME_FOLD.get(self.kind, self.kind), self.reads, self.of_type or "", str(self.bytes_max))
+        shape = (str(window.length_ms), str(window.tumbling), str(window.lateness_ms))
+        return digest(*kept, *shape)[:_KEY_CHARS]
 
 
-class Projection(Struct, frozen=True, kw_only=True):
-    """A row part: its name, the event types that feed it, and its fields."""
+class Gaps(Struct, frozen=True):
+    """How many events did not count in a field: they came too late, or their value was missed."""
 
-    name: str
-    on: tuple[str, ...]
-    fields: tuple[Field, ...]
+    late: int
+    missed: int
 
-    def fold(
-        self, part: Mapping[str, Any], event_type: str, data: Mapping[str, Any], occurred_ms: int
-    ) -> dict[str, Any]:
-        """The part after one event."""
-        return {field.name: field.fold(part.get(field.name), event_type, data, occurred_ms) for field in self.fields}
 
-    def view(self, part: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+class Projection:
+    """A row part: its name, the event types that feed it, and its fields. Made once; folding goes through closures."""
+
+    def __init__(self, *, name: str, on: Sequence[str], fields: Sequence[Field]) -> None:
+        self.name = name
+        self.on = tuple(dict.fromkeys(on))
+        self.fields = tuple(fields)
+        by_key = {field.key: field for field in self.fields}
+        self._slots = {key: _FIRST + at for at, key in enumerate(by_key)}
+        self._keys = "".join(by_key)
+        made = {key: _fold_of(field) for key, field in by_key.items()}
+        self._plans = {event_type: self._plan(event_type, by_key.values(), made) for event_type in self.on}
+        self._views = tuple((field.name, self._slots[field.key], _view_of(field)) for field in self.fields)
+        self.bytes_by_field: Mapping[str, int] = {
+            field.name: made[key].bytes_max + _KEY_CHARS + 2 * (_KEY_CHARS + 1 + _NUMBER_BYTES)
+            for key, field in by_key.items()
+        }
+        """What each field may take in the worst case; fields that share what is kept are named once."""
+
+    @property
+    def bytes_max(self) -> int:
+        """What the part may take of a row in the worst case, its name included."""
+        names = 2 * (len(self.name) + 2) + _NUMBER_BYTES
+        return names + 3 + 5 + 2 * 3 + sum(self.bytes_by_field.values())
+
+    def fold(self, part: Kept | None, event_type: str, data: Mapping[str, Any], occurred_ms: int, now_ms: int) -> Kept:
+        """The part after one event that came at `now_ms`."""
+        kept = part.copy() if part is not None and part[0] == self._keys else self._carried_over(part)
+        for read, adds in self._plans[event_type]:
+            value = None
+            if read is not None:
+                try:
+                    value = read(data)
+                except (KeyError, TypeError):
+                    for slot, _ in adds:
+                        self._note(kept, _MISSED, slot)
+                    continue
+            for slot, add in adds:
+                found = add(kept[slot], value, occurred_ms, now_ms)
+                if found.__class__ is tuple:
+                    found, gap = found
+                    self._note(kept, _LATE if gap == LATE else _MISSED, slot)
+                kept[slot] = found
+        return kept
+
+    def view(self, part: Kept, now_ms: int) -> dict[str, Any]:
         """The part as it is seen; fields without a value are left out, so that an expression on them does not match."""
-        seen = {field.name: field.view(part.get(field.name), now_ms) for field in self.fields}
-        return {name: value for name, value in seen.items() if value is not None}
+        kept = part if part[0] == self._keys else self._carried_over(part)
+        seen = [(name, view(kept[slot], now_ms)) for name, slot, view in self._views]
+        return {name: value for name, value in seen if value is not None}
+
+    def gaps(self, part: Kept) -> dict[str, Gaps]:
+        """What did not count, by field, since the field was declared as it is; fields without gaps are left out."""
+        found = {
+            field.name: Gaps(part[_LATE].get(field.key, 0), part[_MISSED].get(field.key, 0)) for field in self.fields
+        }
+        return {name: gaps for name, gaps in found.items() if gaps.late or gaps.missed}
+
+    def _plan(
+        self, event_type: str, fields: Iterable[Field], made: Mapping[str, Fold]
+    ) -> tuple[tuple[ReadValue | None, tuple[tuple[int, Add], ...]], ...]:
+        """What an event of a type is folded into; what several folds read is read once."""
+        readers: dict[str, ReadValue | None] = {}
+        adds: dict[str, list[tuple[int, Add]]] = {}
+        for field in fields:
+            if field.of_type in (None, event_type):
+                readers.setdefault(field.reads, field.read)
+                adds.setdefault(field.reads, []).append((self._slots[field.key], made[field.key].add))
+        return tuple((readers[reads], tuple(found)) for reads, found in adds.items())
+
+    def _carried_over(self, part: Kept | None) -> Kept:
+        """A part as it is declared now, with what was kept under the same keys before."""
+        if part is None:
+            return [self._keys, {}, {}, *[None] * len(self._slots)]
+        before = {part[0][at : at + _KEY_CHARS]: _FIRST + at // _KEY_CHARS for at in range(0, len(part[0]), _KEY_CHARS)}
+        late, missed = ({key: n for key, n in part[gap].items() if key in self._slots} for gap in (_LATE, _MISSED))
+        kept = [part[before[key]] if key in before else None for key in self._slots]
+        return [self._keys, late, missed, *kept]
+
+    def _note(self, kept: Kept, gap: int, slot: int) -> None:
+        at = (slot - _FIRST) * _KEY_CHARS
+        key = self._keys[at : at + _KEY_CHARS]
+        kept[gap] = {**kept[gap], key: kept[gap].get(key, 0) + 1}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+_FOLDS: Mapping[str, Callable[[Field], Fold]] = {
+    "last": lambda field: folds.keeping_last(field.bytes_max),
+    "first": lambda field: folds.keeping_first(field.bytes_max),
+    "count": lambda field: folds.counting(field.window),
+    "rate": lambda field: folds.counting(field.window),
+    "min": lambda field: folds.keeping_least(field.window),
+    "max": lambda field: folds.keeping_greatest(field.window),
+    "mean": lambda field: folds.averaging(field.window),
+    "quantile": lambda field: ranking(field.window),
+    "distinct": lambda field: collecting(field.window),
+    "first_seen": lambda field: folds.seen(first=True),
+    "last_seen": lambda field: folds.seen(first=False),
+}
+
+_VIEWS: Mapping[str, Callable[[Field], View]] = {
+    "last": lambda field: folds.view_value,
+    "first": lambda field: folds.view_value,
+    "first_seen": lambda field: folds.view_time,
+    "last_seen": lambda field: folds.view_time,
+    "count": lambda field: folds.view_count(field.window),
+    "rate": lambda field: folds.view_rate(field.window),
+    "min": lambda field: folds.view_of_cells(field.window, min),
+    "max": lambda field: folds.view_of_cells(field.window, max),
+    "mean": lambda field: folds.view_of_cells(field.window, folds.mean_of),
+    "quantile": lambda field: view_quantile(field.window, field.share),
+    "distinct": lambda field: view_distinct(field.window),
+}
+
+KINDS: tuple[str, ...] = tuple(_FOLDS)
+"""Every way of folding that a field can name."""
 
 
-def _bucket_start(occurred_ms: int, window_ms: int) -> int:
-    width_ms = max(1, window_ms // BUCKETS_PER_WINDOW)
-    return occurred_ms - occurred_ms % width_ms + width_ms
+def _fold_of(field: Field) -> Fold:
+    return _FOLDS[field.kind](field)
 
 
-def _counted(kept: Any, occurred_ms: int, window_ms: int) -> list[list[Any]]:
-    return _with_bucket(kept, _bucket_start(occurred_ms, window_ms), window_ms, lambda old: [old[0], old[1] + 1], 1)
-
-
-def _folded(kept: Any, value: float, occurred_ms: int, window_ms: int) -> list[list[Any]]:
-    return _with_bucket(
-        kept,
-        _bucket_start(occurred_ms, window_ms),
-        window_ms,
-        lambda old: [old[0], old[1] + 1, old[2] + value, min(old[3], value), max(old[4], value)],
-        1,
-        value,
-        value,
-        value,
-    )
-
-
-def _with_bucket(
-    kept: Any, end_ms: int, window_ms: int, grown: Callable[[list[Any]], list[Any]], *fresh: Any
-) -> list[list[Any]]:
-    """The buckets, oldest first, with one more event in the bucket that ends at `end_ms`; buckets that left the window
-    are dropped."""
-    if kept and kept[-1][0] == end_ms and kept[0][0] > end_ms - window_ms:
-        return [*kept[:-1], grown(kept[-1])]
-    if not kept or kept[-1][0] < end_ms:
-        return [*[bucket for bucket in kept or () if bucket[0] > end_ms - window_ms], [end_ms, *fresh]]
-    newest_ms = kept[-1][0]
-    buckets = [bucket for bucket in kept if bucket[0] > newest_ms - window_ms]
-    if end_ms <= newest_ms - window_ms:
-        return buckets
-    for at, bucket in enumerate(buckets):
-        if bucket[0] == end_ms:
-            return [*buckets[:at], grown(bucket), *buckets[at + 1 :]]
-    return sorted([*buckets, [end_ms, *fresh]], key=lambda bucket: bucket[0])
+def _view_of(field: Field) -> View:
+    return _VIEWS[field.kind](field)

@@ -67,7 +67,7 @@ def test_a_service_that_is_slow_for_two_seconds_is_restarted_by_the_python_agent
 
     decision = loop.decisions[0]
     assert decision.agent == "latency_guard"
-    assert decision.because.startswith("answers take 294 ms on average and never less than 260 ms for 2 s")
+    assert decision.because.startswith("answers take 299 ms on average and never less than 260 ms for 2 s")
 
 
 def test_a_slow_service_that_recovers_by_itself_is_left_alone(loop: Loop) -> None:

@@ -24,7 +24,7 @@ ACTIONS_PER_RUN = 150
 _HEALTH = builders.row(
     fields={
         "rss": {"last": "data.rss"},
-        "note": {"last": "data.note"},
+        **builders.NOTES,
         "measured": {"count": {"window": "10s"}},
         "peak": {"max": {"of": "data.rss", "window": "5s"}},
     }
@@ -182,7 +182,7 @@ class World:
         data: dict[str, object] = {"rss": float(self._random.randrange(500))}
         if self._random.random() < 0.01:
             self.happened["huge"] += 1
-            data["note"] = "x" * 70_000
+            data |= builders.HUGE
         return builders.event(
             self._random.choice(("service.measured", "service.measured", "service.asked")),
             data=data,

@@ -18,7 +18,7 @@ from control_plane.partition import Mark, Partitions
 from control_plane.partition_rows import RecentRows
 from control_plane.ports.backbone import Output, Start
 from control_plane.ports.policy_engine import PolicySet
-from state.rows import ROW_BYTES_MAX, Row
+from state.rows import Row
 from tests import builders
 
 PLAIN = {"specversion": "1.0", "id": "e1", "source": "probe", "type": "service.measured", "subject": "service/web-1"}
@@ -84,7 +84,6 @@ GOOD = builders.event(data={"rss": 500.0}, message_id="good")
         pytest.param(raw(time="2036-01-01T00:00:00Z"), "from_future", id="future"),
         pytest.param(raw(data={"rss": 10**30}), "integer_too_large", id="too many bits"),
         pytest.param(raw(data={"rss": 10**400}), "integer_too_large", id="far too many bits"),
-        pytest.param(raw(data={"rss": "x" * ROW_BYTES_MAX}), "row_too_large", id="a value that no row holds"),
     ],
 )
 async def test_a_record_that_cannot_be_folded_is_kept_and_those_behind_it_go_on(poison: bytes, code: str) -> None:
@@ -94,6 +93,17 @@ async def test_a_record_that_cannot_be_folded_is_kept_and_those_behind_it_go_on(
     await world.settle()
 
     assert [found for found, _ in world.letters()] == [code]
+    assert len(world.said(topics.COMMANDS)) == 1
+
+
+async def test_an_event_that_no_row_has_room_for_is_kept_and_the_row_stays_as_it_was() -> None:
+    roomy = builders.row(fields={"rss": {"last": "data.rss"}, **builders.NOTES})
+    world = await World(builders.control_set(builders.intent(), roomy, builders.rule())).begin()
+
+    world.send(builders.event(data=builders.HUGE, message_id="huge"), GOOD)
+    await world.settle()
+
+    assert [found for found, _ in world.letters()] == ["row_too_large"]
     assert len(world.said(topics.COMMANDS)) == 1
 
 

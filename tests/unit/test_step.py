@@ -185,7 +185,7 @@ class TestTakingIn:
         done = stepped(builders.event(data=HOT), controls=controls)
 
         assert [failure.agent for failure in done.failures] == ["broken"]
-        assert done.row.parts["health"] == {"rss": 500.0}
+        assert controls.projections["health"].view(done.row.parts["health"], NOW_MS) == {"rss": 500.0}
         assert done.row.own == {}
 
 
