@@ -8,7 +8,6 @@ from typing import Final, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.adapters.sql.dialect import (
     DATABASE_AWAY,
@@ -18,8 +17,7 @@ from control_plane.adapters.sql.dialect import (
     T,
     Work,
     fragments_of,
-    open_engine,
-    open_writer,
+    open_runners,
 )
 from control_plane.adapters.sql.group_writer import GroupWriter
 from control_plane.adapters.sql.migrations import migrate
@@ -35,19 +33,18 @@ class Unreachable(Exception):
 class Database:
     """An open database. Use `open`."""
 
-    def __init__(self, url: URL, engine: AsyncEngine, runner: Runner) -> None:
+    def __init__(self, url: URL, writer: Runner, reader: Runner) -> None:
         self._url = url
-        self._engine = engine
-        self._runner = runner
-        self._writer = GroupWriter(runner)
-        self.fragments: Fragments = fragments_of(engine.dialect.name)
+        self._runner = writer
+        self._reader = reader
+        self._writer = GroupWriter(writer)
+        self.fragments: Fragments = fragments_of(url.get_backend_name())
 
     @classmethod
     async def open(cls, url: str, *, durability: Durability = "flush") -> Self:
         """Open and migrate. Raises InvalidSettings, DataTooNew, DataDamaged."""
         parsed = _parsed(url)
-        engine = open_engine(parsed, durability)
-        database = cls(parsed, engine, open_writer(parsed, durability, engine))
+        database = cls(parsed, *open_runners(parsed, durability))
         try:
             await database.write(migrate)
         except Unreachable as exc:
@@ -76,9 +73,7 @@ class Database:
     async def read(self, work: Work[T]) -> T:
         """Do a piece of work that only reads, on one snapshot, beside the writer. Raises Unreachable."""
         try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(reads=True)
-                return await connection.run_sync(work)
+            return await self._reader.run(work)
         except (DBAPIError, OSError, TimeoutError) as exc:
             raise self._judged(exc) from exc
 
@@ -86,7 +81,7 @@ class Database:
         """Write what waits, and let go."""
         await self._writer.close()
         await self._runner.close()
-        await self._engine.dispose()
+        await self._reader.close()
 
     def _judged(self, exc: Exception) -> Exception:
         said = str(exc.orig) if isinstance(exc, DBAPIError) else str(exc) or type(exc).__name__

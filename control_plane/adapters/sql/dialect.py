@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from control_plane.errors import InvalidSettings
 
@@ -24,6 +23,8 @@ BUSY_TIMEOUT_MS = 5_000
 """How long a transaction waits for another process's."""
 CACHE_KIB = 32 * 1024
 CHECKPOINT_PAGES = 4_000
+READERS_MAX = 4
+"""How many reads run at once on SQLite; further ones wait."""
 _APPEND_LOCK = 0x5E7901
 """Key of the advisory lock under which rows get their sequence, where transactions run side by side."""
 
@@ -67,63 +68,56 @@ class Runner(Protocol):
     async def close(self) -> None: ...
 
 
-class EngineRunner:
-    """Through SQLAlchemy's own async engine."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    async def run(self, work: Work[T]) -> T:
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(work)
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-
 class ThreadRunner:
-    """SQLite in one thread of our own: one change of thread for a whole transaction.
+    """SQLite in threads of our own: one change of thread for a whole transaction.
 
-    The async driver changes threads for every cursor, statement, fetch and commit: some twelve times a transaction,
+    An async driver changes threads for every cursor, statement, fetch and commit: some twelve times a transaction,
     each waiting for a turn of a busy event loop.
     """
 
-    def __init__(self, url: URL, durability: Durability) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sql-writer")
-        self._engine = sa.create_engine(
-            url.set(drivername="sqlite+pysqlite"), poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
-        )
-        _prepare_sqlite(self._engine, durability)
+    def __init__(self, engine: sa.Engine, *, threads: int, reads: bool = False) -> None:
+        self._engine = engine
+        self._reads = reads
+        name = "sql-reader" if reads else "sql-writer"
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 
     async def run(self, work: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_transaction, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._in_transaction, work)
 
     def _in_transaction(self, work: Work[T]) -> T:
         try:
-            with self._engine.begin() as connection:
-                return work(connection)
+            with self._engine.connect() as opened:
+                connection = opened.execution_options(reads=self._reads)
+                with connection.begin():
+                    return work(connection)
         except DATABASE_AWAY:
             self._engine.dispose()  # The next one opens the file afresh, whatever ails this connection.
             raise
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
-        self._thread.shutdown()
+        """Once what runs is done: SQLite tidies its file up when the last connection closes, which takes a while."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._threads.shutdown()
+        self._engine.dispose()
 
 
-def open_engine(url: URL, durability: Durability) -> AsyncEngine:
-    """The async engine on a database."""
+def open_runners(url: URL, durability: Durability) -> tuple[Runner, Runner]:
+    """What writes to a database, one transaction at a time, and what reads beside it."""
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
+        # Loads SQLAlchemy's ORM as well, 0.3 s that nobody on SQLite waits for.
+        from control_plane.adapters.sql.async_engine import open_async_runners
+
+        return open_async_runners(url)
     _check_sqlite(url)
-    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"))
-    _prepare_sqlite(engine.sync_engine, durability)
-    return engine
-
-
-def open_writer(url: URL, durability: Durability, engine: AsyncEngine) -> Runner:
-    """What writes to a database: one transaction at a time."""
-    return ThreadRunner(url, durability) if url.get_backend_name() == "sqlite" else EngineRunner(engine)
+    file = url.set(drivername="sqlite+pysqlite")
+    any_thread = {"check_same_thread": False}
+    writer = sa.create_engine(file, poolclass=sa.StaticPool, connect_args=any_thread)
+    reader = sa.create_engine(file, pool_size=READERS_MAX, max_overflow=0, connect_args=any_thread)
+    for engine in (writer, reader):
+        prepare_sqlite(engine, durability)
+    return ThreadRunner(writer, threads=1), ThreadRunner(reader, threads=READERS_MAX, reads=True)
 
 
 def _check_sqlite(url: URL) -> None:
@@ -141,7 +135,7 @@ def _check_sqlite(url: URL) -> None:
         ) from exc
 
 
-def _prepare_sqlite(engine: sa.Engine, durability: Durability) -> None:
+def prepare_sqlite(engine: sa.Engine, durability: Durability) -> None:
     """WAL lets readers read while the writer writes; in WAL, NORMAL survives the process and FULL the machine."""
     pragmas = (
         f"busy_timeout = {BUSY_TIMEOUT_MS}",

@@ -37,8 +37,10 @@ ledger = sa.Table(
 )
 _live = sa.text(f"state < {FINISHED}")
 _open = sa.text(f"state < {PUBLISHED}")
-sa.Index("ledger_live", ledger.c.subject, ledger.c.entry, sqlite_where=_live, postgresql_where=_live)
-sa.Index("ledger_open", ledger.c.owner, ledger.c.entry, sqlite_where=_open, postgresql_where=_open)
+_partial = {
+    sa.Index("ledger_live", ledger.c.subject, ledger.c.entry): _live,
+    sa.Index("ledger_open", ledger.c.owner, ledger.c.entry): _open,
+}
 
 ledger_owners = sa.Table(
     "ledger_owners",
@@ -96,3 +98,11 @@ trigger_positions = sa.Table(
     sa.Column("position_key", sa.Text, primary_key=True),
     sa.Column("position", sa.Text, nullable=False),
 )
+
+
+def tables_for(dialect_name: str) -> sa.MetaData:
+    """The tables as a database has them. Naming a database here loads all that SQLAlchemy knows of it, so each is
+    named only where it is used."""
+    for index, where in _partial.items():
+        index.dialect_kwargs[f"{dialect_name}_where"] = where
+    return metadata

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from control_plane.adapters.sql import Database
-from control_plane.adapters.sql.dialect import EngineRunner, open_engine
+from control_plane.adapters.sql.async_engine import AsyncReader, AsyncWriter
+from control_plane.adapters.sql.dialect import prepare_sqlite
 from control_plane.adapters.sql.migrations import migrate
 
 
@@ -23,7 +25,8 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 
 
 async def _through_engine(url: str) -> Database:
-    engine = open_engine(make_url(url), "flush")
-    opened = Database(make_url(url), engine, EngineRunner(engine))
+    engine = create_async_engine(url)
+    prepare_sqlite(engine.sync_engine, "flush")
+    opened = Database(make_url(url), AsyncWriter(engine), AsyncReader(engine))
     await opened.write(migrate)
     return opened

@@ -1,7 +1,9 @@
 """The database under ledger and audit: migrations, faults, and transactions that are shared."""
 
 import asyncio
+import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from control_plane.adapters.sql import Database, SqlAudit, SqlLedger, migrations
-from control_plane.adapters.sql.schema import HEAD, metadata
+from control_plane.adapters.sql.schema import HEAD, metadata, tables_for
 from control_plane.errors import AuditUnavailable, DataDamaged, DataTooNew, InvalidSettings, LedgerUnavailable
 from control_plane.ports.audit import Page
 from tests.contract.ledger.commands import a_taking
@@ -23,11 +25,47 @@ def tables_of(connection: Connection) -> set[str]:
     return set(sa.inspect(connection).get_table_names()) - {"sqlite_sequence"}
 
 
-async def test_migrations_lead_to_exactly_the_tables_that_queries_use(database: Database) -> None:
-    def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+def differences(connection: Connection) -> list[object]:
+    """Between the tables that are there and those that queries use."""
+    return list(compare_metadata(MigrationContext.configure(connection), tables_for(connection.dialect.name)))
+
+
+def all_made(connection: Connection) -> set[tuple[str, str]]:
+    """Every table and index with the columns, constraints and conditions that it was made with."""
+    made = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
+    return {(name, re.sub(r"[\s\"]+", "", sql)) for name, sql in made}
+
+
+async def test_an_empty_database_gets_at_once_what_all_migrations_would_give_it(database: Database) -> None:
+    at_once = await database.write(all_made)
+    assert await database.write(differences) == []
+
+    await database.write(lambda connection: migrations.migrate(connection, "base"))
+    await database.write(migrations.migrate)
 
     assert await database.write(differences) == []
+    assert await database.write(all_made) == at_once
+
+
+async def test_a_database_of_an_older_version_keeps_its_rows_and_gets_what_is_missing(database: Database) -> None:
+    await SqlAudit(database).append([a_message(0)])
+    await database.write(lambda connection: migrations.migrate(connection, "0001"))
+    assert "trigger_positions" not in await database.write(tables_of)
+
+    await database.write(migrations.migrate)
+
+    assert await database.write(differences) == []
+    assert len(await SqlAudit(database).query(Page())) == 1
+
+
+async def test_tables_of_others_in_the_same_database_are_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as other:
+        other.execute("CREATE TABLE invoices (number INTEGER)")
+
+    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/audit.db")
+
+    assert await database.write(tables_of) == {*metadata.tables, "alembic_version", "invoices"}
+    await database.close()
 
 
 async def test_migrations_go_down_and_up_again(database: Database) -> None:
@@ -156,3 +194,15 @@ async def test_a_piece_of_work_that_fails_fails_nobody_else(database: Database) 
 
     assert (first.stored, last.stored) == (1, 1)
     assert isinstance(bug, ValueError)
+
+
+def test_what_is_open_is_indexed_alone_on_other_databases_too() -> None:
+    said: list[str] = []
+    postgresql = sa.create_mock_engine(
+        "postgresql+asyncpg://", lambda ddl, *_: said.append(str(ddl.compile(postgresql)))
+    )
+
+    tables_for("postgresql").create_all(postgresql, checkfirst=False)
+
+    partial = {line.split()[2]: line.partition(" WHERE ")[2] for line in said if "CREATE INDEX ledger" in line}
+    assert partial == {"ledger_live": "state < 2", "ledger_open": "state < 3"}

@@ -2,7 +2,9 @@
 
 from alembic import context
 
-from control_plane.adapters.sql.schema import metadata
+from control_plane.adapters.sql.schema import tables_for
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=False)
+connection = context.config.attributes["connection"]
+tables = tables_for(connection.dialect.name)
+context.configure(connection=connection, target_metadata=tables, transactional_ddl=False)
 context.run_migrations()
