@@ -12,6 +12,7 @@ from control_plane.api.events import event_routes
 from control_plane.api.flows import flow_routes
 from control_plane.api.gate import Gate
 from control_plane.api.health import health_routes
+from control_plane.api.hooks import hook_routes
 from control_plane.api.measuring import Measured
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import Problem
@@ -21,8 +22,9 @@ from control_plane.settings import setpoint_version
 
 _DESCRIPTION = """Events in, decisions and what became of them out.
 
-Every route under `/v1` wants `Authorization: Bearer KEY`. Errors are problem details (RFC 9457) with `field` and
-`cure`. Lists are keyset-paged: `limit`, `after`, and a `Link` header. Times are RFC 3339 in UTC."""
+Every route under `/v1` wants `Authorization: Bearer KEY`, and so does a webhook that has no secret of its own. Errors
+are problem details (RFC 9457) with `field` and `cure`. Lists are keyset-paged: `limit`, `after`, and a `Link` header.
+Times are RFC 3339 in UTC."""
 
 
 def create_app(ports: ApiPorts) -> FastAPI:
@@ -40,11 +42,14 @@ def create_app(ports: ApiPorts) -> FastAPI:
         command_routes(ports, reader),
         effect_routes(ports, reader),
         flow_routes(ports, reader),
+        hook_routes(ports),
     ):
         app.include_router(router, dependencies=[key])
     app.include_router(health_routes(ports))
     problems.install(app)
-    app.add_middleware(Gate, key=ports.key, on_loopback=ports.on_loopback, metrics=ports.metrics)
+    app.add_middleware(
+        Gate, key=ports.key, on_loopback=ports.on_loopback, metrics=ports.metrics, webhooks=ports.webhooks
+    )
     app.add_middleware(Measured, metrics=ports.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

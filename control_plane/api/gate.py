@@ -1,8 +1,10 @@
 """The door, before anything is parsed: who may come in, how much they may bring, how many at a time.
 
-Denies by default: a path that is not named as open wants the key, also one that leads nowhere.
+Denies by default: a path that is not named as open wants the key, also one that leads nowhere. A webhook with a secret
+of its own wants that one, and nothing else.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
@@ -10,7 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.api.keys import ApiKey
 from control_plane.api.problems import ProblemError
+from control_plane.ports.webhooks import Webhook
 
+HOOKS: Final = "/hooks"
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 REQUESTS_IN_FLIGHT_MAX: Final = 256
 
@@ -25,9 +29,18 @@ class _BodyTooLarge(Exception):
 class Gate:
     """An ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, *, key: ApiKey, on_loopback: bool, metrics: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        key: ApiKey,
+        on_loopback: bool,
+        metrics: CollectorRegistry,
+        webhooks: Mapping[str, Webhook],
+    ) -> None:
         self._app = app
         self._key = key
+        self._doors = {f"{HOOKS}/{name}": hook for name, hook in webhooks.items() if hook.has_secret}
         self._open = _OPEN | (_OPEN_ON_LOOPBACK if on_loopback else frozenset())
         self._in_flight = 0
         self._refused = Counter(
@@ -50,12 +63,15 @@ class Gate:
             self._in_flight -= 1
 
     def _objection(self, scope: Scope) -> ProblemError | None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if scope["path"] not in self._open and not self._key.opens(headers.get(b"authorization")):
-            return _unauthorized(headers.get(b"authorization"))
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        door = self._doors.get(scope["path"])
+        if door is not None and not door.admits(headers):
+            return wrong_secret()
+        if door is None and scope["path"] not in self._open and not self._key.opens(headers.get("authorization")):
+            return _unauthorized(headers.get("authorization"))
         if self._in_flight >= REQUESTS_IN_FLIGHT_MAX:
             return _crowded()
-        length = headers.get(b"content-length", "0")
+        length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > BODY_BYTES_MAX:
             return _body_too_large()
         return None
@@ -97,6 +113,17 @@ def _unauthorized(given: str | None) -> ProblemError:
         f"{what}; nothing was done",
         "Send Authorization: Bearer KEY. The key is SETPOINT_API_KEY of the service, or lies in data/api.key of its "
         "workspace.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def wrong_secret() -> ProblemError:
+    """A webhook whose own secret was not shown."""
+    return ProblemError(
+        401,
+        "unauthorized",
+        "the request does not show the secret of this webhook; nothing was done",
+        "Send what `auth` of its definition in triggers/ asks for: the bearer token, or the signature.",
         headers={"WWW-Authenticate": "Bearer"},
     )
 

@@ -1,8 +1,8 @@
 """What REST needs of the process that it runs in; bootstrap fills it."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
@@ -10,6 +10,7 @@ from control_plane.api.keys import ApiKey
 from control_plane.catalogue import Controls
 from control_plane.ports.audit import Audit
 from control_plane.ports.backbone import Output, Position
+from control_plane.ports.webhooks import Webhook
 
 
 def wall_clock_ms() -> int:
@@ -21,7 +22,7 @@ def wall_clock_ms() -> int:
 class ApiPorts:
     """`append` returns once records are durable (`ports.backbone`). `controls` gives what is in force, None before any
     is. `health` gives the reasons why the service is not ready, none when it is. `on_loopback` says that nobody beyond
-    this machine can connect: then probes and metrics need no key."""
+    this machine can connect: then probes and metrics need no key. `webhooks` are served by their names."""
 
     append: Callable[[Sequence[Output]], Awaitable[Sequence[Position]]]
     audit: Audit
@@ -31,3 +32,4 @@ class ApiPorts:
     key: ApiKey
     on_loopback: bool = True
     now_ms: Callable[[], int] = wall_clock_ms
+    webhooks: Mapping[str, Webhook] = field(default_factory=dict)

@@ -26,6 +26,7 @@ _STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "too_large": 413,
     "body_too_large": 413,
     "batch_too_long": 413,
+    "too_many_items": 413,
 }
 _OTHERWISE: Final = 422
 

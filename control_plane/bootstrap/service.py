@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ from control_plane.adapters.regorus import RegorusEngine
 from control_plane.adapters.sql import Database, SqlAudit, SqlLedger
 from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
+from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.records import open_reader
@@ -21,14 +22,14 @@ from control_plane.caretaker import Caretaker
 from control_plane.catalogue import Controls
 from control_plane.errors import InvalidMessage, InvalidSettings
 from control_plane.executors import Dispatch, ExecutorTools, build_executor
-from control_plane.messages import DeadLetter, Event, Outcome, topics
-from control_plane.messages.wire import encode, encode_event
+from control_plane.messages import DeadLetter, Outcome, topics
+from control_plane.messages.wire import encode
 from control_plane.partition import Observer, Partitions
 from control_plane.ports.backbone import Output, Record
+from control_plane.ports.webhooks import Webhook
 from control_plane.recorder import RECORDED_TOPICS, Recorder
 from control_plane.settings import Settings
 from control_plane.slow_agents import SlowAgents
-from control_plane.triggers import build_trigger
 from control_plane.workspace.control_log import ControlLog, outputs_to_publish
 from control_plane.workspace.reading import Workspace
 
@@ -63,7 +64,7 @@ class Service:
         self._dispatch: Dispatch | None = None
         self._audit: SqlAudit | None = None
         self.recorder: Recorder | None = None
-        self._databases: list[Database] = []
+        self._databases: dict[str, Database] = {}
         self.backbone = FaustBackbone(
             settings.backbone,
             partitions=settings.partitions,
@@ -159,12 +160,14 @@ class Service:
             await self._start_dispatch(SqlLedger(await self._open_database(self.settings.ledger), sole=self._is_alone))
 
     async def _open_database(self, url: str) -> Database:
-        database = await Database.open(url, durability=self.settings.durability)  # type: ignore[arg-type]
-        self._databases.append(database)
-        return database
+        """The one database at a URL: who opens a SQLite file twice gets two writers that wait for each other."""
+        if url not in self._databases:
+            durability = self.settings.durability
+            self._databases[url] = await Database.open(url, durability=durability)  # type: ignore[arg-type]
+        return self._databases[url]
 
     async def _close_store(self) -> None:
-        for database in self._databases:
+        for database in self._databases.values():
             await database.close()
 
     @property
@@ -226,15 +229,21 @@ class Service:
 
     async def _start_front(self) -> None:
         """REST and triggers: the world comes in only once the loop can answer it."""
-        if "triggers" in self.roles:
-            for definition in self.workspace.triggers:
-                self._spawn(build_trigger(definition, self._publish_events).run())
+        front = Front(
+            workspace=self.workspace,
+            backbone=self.backbone,
+            clock=self._clock,
+            controls=self._controls_in_force,
+            database=lambda: self._open_database(self.settings.ledger),
+        )
+        for trigger in await front.triggers(self.roles):
+            self._spawn(trigger.run())
         if "api" in self.roles:
-            self.rest = self._rest_server()
+            self.rest = self._rest_server(await front.webhooks())
             await self.rest.start()
             self._stack.push_async_callback(self.rest.stop)
 
-    def _rest_server(self) -> "RestServer":
+    def _rest_server(self, webhooks: Mapping[str, Webhook]) -> "RestServer":
         # A process without REST does not pay for loading it.
         from control_plane.api.app import create_app
         from control_plane.api.keys import api_key_for, is_loopback
@@ -251,14 +260,10 @@ class Service:
                 metrics=self._telemetry.registry,
                 key=api_key_for(self.settings),
                 on_loopback=is_loopback(self.settings.listen_host),
+                webhooks=webhooks,
             )
         )
         return RestServer(app, host=self.settings.listen_host, port=self.settings.listen_port)
-
-    async def _publish_events(self, events: Sequence[Event]) -> None:
-        await self.backbone.append(
-            [Output(topics.EVENTS, event.subject.encode(), encode_event(event)) for event in events]
-        )
 
     def _controls_in_force(self) -> Controls:
         return self._controls.at(self._wanted)

@@ -19,7 +19,7 @@ from control_plane.catalogue.definitions import RuleInForce
 from control_plane.executors import executor_kinds
 from control_plane.ports.agent import Agent
 from control_plane.settings import Settings
-from control_plane.triggers import trigger_kinds
+from control_plane.triggers import examine_trigger, trigger_kinds
 from control_plane.workspace.compiling import Tools
 from control_plane.workspace.python_agents import load_agent
 from control_plane.workspace.reading import Workspace, read_workspace
@@ -50,6 +50,7 @@ def check_tools() -> CheckTools:
         triggers=trigger_kinds(),
         check_policies=lambda modules: check_policies(sorted(modules.items())),
         test_policies=_test_policies,
+        examine_trigger=examine_trigger,
     )
 
 

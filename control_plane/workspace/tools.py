@@ -1,17 +1,23 @@
 """What checking a workspace needs of the rooms above it; `control_plane.bootstrap` fills it in."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
 from control_plane.errors import Flaw
 from control_plane.workspace.compiling import Tools
+from control_plane.workspace.examined import Examined
 
 Modules = Mapping[str, str]
 """Rego by the file that it stands in, as people are told: it is what `Flaw.file` of a policy says."""
 
 Data = Mapping[str, str]
 """JSON by the name under `data`."""
+
+
+def _nothing_known(_definition: Mapping[str, Any]) -> Examined:
+    return Examined()
 
 
 class PolicyTests(Struct, frozen=True, kw_only=True):
@@ -26,7 +32,8 @@ class CheckTools(Struct, frozen=True, kw_only=True):
 
     `executors` and `triggers` give the shape of each kind's own keys, without `executor:` or `trigger:` and `kind:`.
     `test_policies` is given modules in which `check_policies` found no flaw, their tests, and data; it raises
-    InvalidWorkspace when the tests themselves do not compile.
+    InvalidWorkspace when the tests themselves do not compile. `examine_trigger` is given a trigger's keys with `kind`,
+    `name` and `file`, once their shape is right.
     """
 
     compiling: Tools
@@ -34,3 +41,4 @@ class CheckTools(Struct, frozen=True, kw_only=True):
     triggers: Mapping[str, type[Struct]]
     check_policies: Callable[[Modules], Sequence[Flaw]]
     test_policies: Callable[[Modules, Modules, Data], PolicyTests]
+    examine_trigger: Callable[[Mapping[str, Any]], Examined] = _nothing_known

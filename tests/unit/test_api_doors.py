@@ -23,6 +23,7 @@ ROUTES = [
     ("GET", "/v1/flows/none", 404),
     ("GET", "/v1/subjects/service/none", 404),
     ("GET", "/v1/dead-letters", 200),
+    ("POST", "/hooks/none", 404),
     ("GET", "/v1/not-yet-thought-of", 404),
     ("GET", "/not-yet-thought-of", 404),
 ]
@@ -35,7 +36,12 @@ def test_every_route_of_the_app_is_judged_here() -> None:
     judged = {path.replace("none", "{}") for _, path, _ in ROUTES} | {*OPEN, *OPEN_ON_LOOPBACK, "/v1/events/stream"}
 
     for path in a_world().app.openapi()["paths"]:
-        named = path.replace("{id}", "{}").replace("{correlation_id}", "{}").replace("{subject}", "service/{}")
+        named = (
+            path.replace("{id}", "{}")
+            .replace("{name}", "{}")
+            .replace("{correlation_id}", "{}")
+            .replace("{subject}", "service/{}")
+        )
         assert named in judged, f"{path} is in no test of the keys"
 
 
@@ -279,7 +285,7 @@ async def test_openapi_says_everything_that_a_route_takes_and_answers() -> None:
                 assert "application/problem+json" in answers[status]["content"], (where, status)
             if operation.get("parameters"):
                 assert "422" in answers, where
-            assert ("security" in operation) == path.startswith("/v1/"), where
+            assert ("security" in operation) == path.startswith(("/v1/", "/hooks/")), where
     assert "HTTPValidationError" not in described["components"]["schemas"]
     body = described["paths"]["/v1/events"]["post"]["requestBody"]["content"]
     assert set(body) == {"application/cloudevents+json", "application/cloudevents-batch+json", "application/json"}

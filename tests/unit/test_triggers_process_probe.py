@@ -16,8 +16,8 @@ import pytest
 from control_plane.demo.ports import free_ports
 from control_plane.errors import BackboneUnavailable, StorageFull
 from control_plane.messages import Event
-from control_plane.triggers import build_trigger, trigger_kinds
-from control_plane.triggers.process_probe import MEASURED, PROBED
+from control_plane.triggers import trigger_kinds
+from control_plane.triggers.process_probe import MEASURED, PROBED, ProcessProbe, ProcessProbeKeys
 from control_plane.triggers.trigger import EventMint, Publish, Trigger
 
 SUBJECT = "service/web-1"
@@ -94,8 +94,8 @@ def heard() -> Heard:
 
 
 def a_probe(publish: Publish, service: dict[str, Any], **keys: Any) -> Trigger:
-    definition = {"name": "probes", "kind": "process_probe", "file": "triggers/probes.yaml", "interval": "20ms", **keys}
-    return build_trigger({**definition, "services": {"web-1": service}}, publish)
+    written = {"interval": "20ms", **keys, "services": {"web-1": service}}
+    return ProcessProbe("probes", msgspec.convert(written, ProcessProbeKeys), publish)
 
 
 @contextlib.asynccontextmanager

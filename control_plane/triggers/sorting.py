@@ -1,0 +1,136 @@
+"""What came in, sorted: events for the loop, and a dead letter with place and reason for each thing that is none.
+
+Nothing is lost: what cannot be mapped is kept. Says nothing to whoever sent it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from control_plane.causality import Lineage, digest
+from control_plane.causality.lineage import SOURCE
+from control_plane.errors import InvalidMessage
+from control_plane.messages import DeadLetter, Event, topics
+from control_plane.messages.dead_letter import RECORD_BYTES_MAX
+from control_plane.messages.wire import encode
+from control_plane.ports.backbone import Output
+from control_plane.ports.clock import Clock
+from control_plane.triggers.formats import Format
+from control_plane.triggers.mapping import EventMapping
+from control_plane.triggers.tools import Declared
+
+BATCH_EVENTS_MAX = 64
+"""Events that are published before their position is kept. After a crash they are published again; a row knows its
+last 128 foreign events, so half of these leaves room for what others say about the same subject meanwhile."""
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where something stood: in words, and by what it is known when it comes again. Offsets are the source's own."""
+
+    words: str
+    identity: str
+    partition: int = 0
+    offset: int = 0
+
+
+class Arrived(Struct, frozen=True, kw_only=True):
+    """One thing that came in. `value` is what its bytes hold; `beside` is what can be read besides it; `places` names
+    variables as the sender would."""
+
+    raw: bytes
+    value: Any
+    place: Place
+    beside: Mapping[str, Any] = {}
+    places: Mapping[str, str] = {}
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """One thing that became a dead letter, and why."""
+
+    place: Place
+    reason: InvalidMessage
+
+
+class Sorted:
+    """What a batch came to. `outputs` are to be appended, in this order; `passed_by` counts what nobody asked for."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.refused: list[Refused] = []
+        self.passed_by = 0
+        self.outputs: list[Output] = []
+
+
+class Sorter:
+    """Sorts for one trigger."""
+
+    def __init__(
+        self,
+        declared: Declared,
+        form: Format,
+        mapping: EventMapping,
+        *,
+        admit: Callable[[bytes], Event],
+        clock: Clock,
+    ) -> None:
+        self._declared = declared
+        self._format = form
+        self._mapping = mapping
+        self._admit = admit
+        self._clock = clock
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether what comes in must be taken apart at all."""
+        return not self._mapping.passes_as_sent
+
+    def sort(self, arrived: Arrived, into: Sorted) -> None:
+        """Put one thing where it belongs."""
+        try:
+            raw = self._mapped(arrived)
+            event = None if raw is None else self._admit(raw)
+        except InvalidMessage as reason:
+            self.refuse(arrived.raw, arrived.place, reason, into)
+            return
+        if raw is None or event is None:
+            into.passed_by += 1
+            return
+        into.events.append(event)
+        into.outputs.append(Output(topics.EVENTS, event.subject.encode(), raw))
+
+    def refuse(self, raw: bytes, place: Place, reason: InvalidMessage, into: Sorted) -> None:
+        """Keep something that is no event as a dead letter."""
+        letter = DeadLetter(
+            lineage=Lineage.root(SOURCE, digest("dead_letter", self._declared.source, place.identity)),
+            subject=self._declared.source,
+            occurred_ms=self._clock.now_ms(),
+            topic=self._declared.source,
+            partition=place.partition,
+            offset=place.offset,
+            code=reason.code,
+            detail=f"{place.words}: {reason.detail}",
+            field=reason.field,
+            cure=reason.cure,
+            agent=None,
+            record=raw[:RECORD_BYTES_MAX],
+            record_bytes=len(raw),
+        )
+        into.refused.append(Refused(place=place, reason=reason))
+        into.outputs.append(Output(topics.DEAD_LETTERS, letter.subject.encode(), encode(letter)))
+
+    def _mapped(self, arrived: Arrived) -> bytes | None:
+        if self._mapping.passes_as_sent:
+            return arrived.raw
+        try:
+            of_item = self._format.item(arrived.value)
+        except InvalidMessage as broken:
+            prefix = arrived.places.get("item", "item")
+            broken.field = ".".join(step for step in (prefix, broken.field) if step) or None
+            raise
+        return self._mapping.event(
+            {**of_item, **arrived.beside},
+            default_id=arrived.place.identity,
+            as_sent=arrived.raw,
+            places=arrived.places,
+        )
