@@ -22,11 +22,15 @@ from control_plane.loop.step import Ask, Done, step
 from control_plane.messages import Command, Context, DeadLetter, Decision, Effect, Event, Verdict, topics
 from control_plane.messages.event import CONTROLS_ADOPTED, TICK
 from control_plane.messages.wire import decode_event, encode, encode_context
-from control_plane.partition_rows import PartitionRows, Touched
+from control_plane.partition_rows import HELD_BYTES_MAX, Batch, PartitionRows, Touched, output_bytes
 from control_plane.ports.backbone import Commit, Output, Record, RowReader, Start
 from control_plane.ports.controls_source import ControlsSource
 from control_plane.ports.policy_engine import PolicyEngine
 from state.rows import ROW_BYTES_MAX, HeldOutput, Row, encode_row
+
+RECORDS_PER_TURN = 20
+"""Records that are stepped before others on the same event loop have their turn: some 4 ms. A whole batch would hold
+up whoever carries out, records and answers for 40 ms, once for each partition."""
 
 _TOPICS: dict[type, tuple[str, ...]] = {
     Decision: (topics.DECISIONS,),
@@ -99,19 +103,22 @@ class Partitions:
         return held.rows.due_ms() if held else None
 
     async def take(self, partition: int, records: Sequence[Record]) -> Commit:
-        """Take a batch through the loop."""
+        """Take a batch through the loop, or as much of it as one commit may hold."""
         held = self._held[partition]
-        batch = _Batch()
+        first = records[0].offset
+        batch = Batch(records[-1].offset + 1)
         for segment in _segments(records):
-            await self._take_segment(held, batch, segment)
-        held.mark = Mark(_record_digest(records[-1]), held.mark.controls_revision)
+            if segment[0][0].offset < batch.end:
+                await self._take_segment(held, batch, segment)
+        if batch.end > first:
+            held.mark = Mark(_record_digest(records[batch.end - first - 1]), held.mark.controls_revision)
         in_order = sorted(batch.outputs, key=_offset_of)
         outputs = tuple(Output(out.topic, out.key, out.value, out.partition) for out in in_order)
         return Commit(
-            batch_offset=records[0].offset,
-            rows=held.rows.writes(batch.touched, records[0].offset),
+            batch_offset=first,
+            rows=held.rows.writes(batch.touched, first),
             outputs=outputs,
-            next_offset=records[-1].offset + 1,
+            next_offset=batch.end,
             mark=msgspec.json.encode(held.mark),
         )
 
@@ -121,26 +128,21 @@ class Partitions:
         if held is not None:
             held.rows.acknowledged(commit.batch_offset, commit.next_offset)
 
-    async def _take_segment(self, held: _Held, batch: "_Batch", segment: "list[tuple[Record, Event | None]]") -> None:
+    async def _take_segment(self, held: _Held, batch: Batch, segment: "list[tuple[Record, Event | None]]") -> None:
         """Records between two that concern the whole partition: subjects are independent of one another here."""
         record, event = segment[0]
         if event is not None and _concerns_partition(event):
             await self._take_for_partition(held, batch, record, event)
             return
-        by_subject: dict[str, list[tuple[Record, Event]]] = {}
+        if not self._engine.concurrent:
+            await self._take_in_order(held, batch, segment)
+            return
+        by_subject: dict[str, list[tuple[Record, Event | None]]] = {}
         for record, event in segment:
-            if event is None:
-                self._bury(held, batch, record, _why_not(record))
-            else:
-                by_subject.setdefault(event.subject, []).append((record, event))
-        chains = [self._take_chain(held, batch, subject, chain) for subject, chain in by_subject.items()]
-        if self._engine.concurrent and len(chains) > 1:
-            await asyncio.gather(*chains)
-        else:
-            for chain in chains:
-                await chain
+            by_subject.setdefault(event.subject if event else "", []).append((record, event))
+        await asyncio.gather(*[self._take_in_order(held, batch, chain) for chain in by_subject.values()])
 
-    async def _take_for_partition(self, held: _Held, batch: "_Batch", record: Record, event: Event) -> None:
+    async def _take_for_partition(self, held: _Held, batch: Batch, record: Record, event: Event) -> None:
         if event.type == CONTROLS_ADOPTED:
             revision = str(event.data.get("revision", ""))
             held.controls = self._controls.at(revision)
@@ -149,11 +151,19 @@ class Partitions:
         for subject in held.rows.waiting_for(record):
             await self._take_one(held, batch, subject, record, event)
 
-    async def _take_chain(self, held: _Held, batch: "_Batch", subject: str, chain: list[tuple[Record, Event]]) -> None:
-        for record, event in chain:
-            await self._take_one(held, batch, subject, record, event)
+    async def _take_in_order(self, held: _Held, batch: Batch, records: "list[tuple[Record, Event | None]]") -> None:
+        """One after the other, until the batch is full."""
+        for number, (record, event) in enumerate(records, start=1):
+            if event is None:
+                self._bury(held, batch, record, _why_not(record))
+            else:
+                await self._take_one(held, batch, event.subject, record, event)
+            if number % RECORDS_PER_TURN == 0:
+                await asyncio.sleep(0)
 
-    async def _take_one(self, held: _Held, batch: "_Batch", subject: str, record: Record, event: Event) -> None:
+    async def _take_one(self, held: _Held, batch: Batch, subject: str, record: Record, event: Event) -> None:
+        if record.offset >= batch.end:
+            return
         touched = held.rows.touch(batch.touched, subject)
         if record.offset <= touched.row.applied:
             self._repeat(held, batch, touched, record, event)
@@ -163,24 +173,25 @@ class Partitions:
         except InvalidMessage as exc:
             self._bury(held, batch, record, exc, subject=event.subject)
             return
-        outputs = _held_outputs(held.number, record, done)
-        letters = [_letter(record, failure.reason, subject, failure.agent) for failure in done.failures]
-        row, encoded = done.row, encode_row(done.row)
-        if len(encoded) > ROW_BYTES_MAX:
-            row, outputs = replace(touched.row, applied=record.offset), []
-            letters, encoded = [_letter(record, _too_large(), subject)], encode_row(row)
-        outputs += [_buried(held.number, record, letter) for letter in letters]
-        held.rows.replace(touched, row, encoded, outputs)
-        batch.outputs += outputs
-        for letter in letters:
+        found = _following(held.number, record, touched.row, done)
+        said_bytes = output_bytes(found.outputs)
+        if said_bytes > HELD_BYTES_MAX:
+            found = _unfolded(held.number, record, touched.row, _says_too_much())
+            said_bytes = output_bytes(found.outputs)
+        if not batch.fits(touched, len(found.encoded), said_bytes, record.offset):
+            return
+        held.rows.replace(touched, found.row, found.encoded, found.outputs)
+        batch.outputs += found.outputs
+        for letter in found.letters:
             self._observer.dead_lettered(letter)
         self._observer.stepped(event, done)
 
-    def _repeat(self, held: _Held, batch: "_Batch", touched: Touched, record: Record, event: Event) -> None:
+    def _repeat(self, held: _Held, batch: Batch, touched: Touched, record: Record, event: Event) -> None:
         """A record that the row knows: what it still holds for it goes out again, and what was never folded is buried
         again."""
         again = [output for output in touched.held if output.input_offset == record.offset]
-        batch.outputs += again
+        if again and batch.fits_outputs(output_bytes(again), record.offset):
+            batch.outputs += again
         if again or _concerns_partition(event):
             return
         try:
@@ -196,19 +207,39 @@ class Partitions:
             result = result.resume(rulings)
         return result
 
-    def _bury(self, held: _Held, batch: "_Batch", record: Record, reason: InvalidMessage, *, subject: str = "") -> None:
+    def _bury(self, held: _Held, batch: Batch, record: Record, reason: InvalidMessage, *, subject: str = "") -> None:
         """Keep what must not be folded, with its reason; it follows from the record alone, so it needs no row."""
         letter = _letter(record, reason, subject)
-        batch.outputs.append(_buried(held.number, record, letter))
-        self._observer.dead_lettered(letter)
+        output = _buried(held.number, record, letter)
+        if record.offset < batch.end and batch.fits_outputs(output_bytes((output,)), record.offset):
+            batch.outputs.append(output)
+            self._observer.dead_lettered(letter)
 
 
-class _Batch:
-    """What a batch has come to so far."""
+class _Following(msgspec.Struct, frozen=True):
+    """What one record makes of a row: the row, and all that is said."""
 
-    def __init__(self) -> None:
-        self.touched: dict[str, Touched] = {}
-        self.outputs: list[HeldOutput] = []
+    row: Row
+    encoded: bytes
+    outputs: list[HeldOutput]
+    letters: list[DeadLetter]
+
+
+def _following(partition: int, record: Record, before: Row, done: Done) -> _Following:
+    encoded = encode_row(done.row)
+    if len(encoded) > ROW_BYTES_MAX:
+        return _unfolded(partition, record, before, _too_large())
+    letters = [_letter(record, failure.reason, done.row.subject, failure.agent) for failure in done.failures]
+    outputs = _held_outputs(partition, record, done)
+    outputs += [_buried(partition, record, letter) for letter in letters]
+    return _Following(done.row, encoded, outputs, letters)
+
+
+def _unfolded(partition: int, record: Record, before: Row, reason: InvalidMessage) -> _Following:
+    """The row as it was, past a record that must not be folded."""
+    row = replace(before, applied=record.offset)
+    letter = _letter(record, reason, row.subject)
+    return _Following(row, encode_row(row), [_buried(partition, record, letter)], [letter])
 
 
 def _segments(records: Iterable[Record]) -> "list[list[tuple[Record, Event | None]]]":
@@ -260,6 +291,14 @@ def _too_large() -> InvalidMessage:
         "row_too_large",
         f"the subject's row would grow beyond {ROW_BYTES_MAX} bytes",
         cure="Keep less of the event in rows/*.yaml, or send smaller values.",
+    )
+
+
+def _says_too_much() -> InvalidMessage:
+    return InvalidMessage(
+        "says_too_much",
+        f"all that agents proposed on the event, and what policy was asked, takes more than {HELD_BYTES_MAX} bytes",
+        cure="Let fewer agents listen to this type, or send smaller events.",
     )
 
 

@@ -4,31 +4,75 @@ A row that was touched carries every output of its subject that is not yet ackno
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from control_plane.ports.backbone import Record, RowReader, RowWrite
+from control_plane.ports.backbone import COMMIT_BYTES_MAX, Record, RowReader, RowWrite
 from state.rows import HeldOutput, Row, StoredRow, decode_head, decode_row, decode_stored, encode_stored
 
 REMEMBERED_BYTES_MAX = 8 * 1024 * 1024
 """Rows of a partition that are kept at hand after they were stored, the last ones used; counted as they are stored."""
+
+HELD_BYTES_MAX = 8 * 1024 * 1024
+"""Outputs that a row holds until they are acknowledged. What would make it more waits until they are; a single step
+that says more is a dead letter. A row with all of it fits into one record of any log."""
+
+_OUTPUT_BYTES = 64
+"""What a held output takes beside its key and value: its topic, its offset, and where one ends and the next begins."""
 
 EPOCH = 0
 """The owner's number, in each row. It stays 0 while a file lock is what makes one owner; claims will raise it."""
 
 
 class Touched:
-    """A row that a batch works on, with the outputs it holds."""
+    """A row that a batch works on, with the outputs it holds. `stored_bytes` is its share of the commit so far."""
 
-    __slots__ = ("changed", "encoded", "held", "row")
+    __slots__ = ("changed", "encoded", "held", "held_bytes", "row", "stored_bytes")
 
     def __init__(self, row: Row, held: tuple[HeldOutput, ...]) -> None:
         self.row = row
         self.held = held
+        self.held_bytes = output_bytes(held)
         self.encoded = b""
+        self.stored_bytes = 0
         self.changed = False
+
+
+class Batch:
+    """What a batch has come to so far. `end` is the offset after the last record that is taken whole."""
+
+    def __init__(self, end: int) -> None:
+        self.touched: dict[str, Touched] = {}
+        self.outputs: list[HeldOutput] = []
+        self.end = end
+        self._bytes = 0
+
+    def fits(self, touched: Touched, row_bytes: int, said_bytes: int, offset: int) -> bool:
+        """Whether a row with what it says still has room; where not, the batch ends before this record."""
+        stored_bytes = row_bytes + touched.held_bytes + said_bytes
+        if touched.held and touched.held_bytes + said_bytes > HELD_BYTES_MAX:
+            self.end = min(self.end, offset)
+            return False
+        if not self.fits_outputs(said_bytes + stored_bytes - touched.stored_bytes, offset):
+            return False
+        touched.stored_bytes = stored_bytes
+        touched.held_bytes += said_bytes
+        return True
+
+    def fits_outputs(self, said_bytes: int, offset: int) -> bool:
+        """Whether outputs alone still have room in the commit; where not, the batch ends before this record."""
+        if self._bytes and self._bytes + said_bytes > COMMIT_BYTES_MAX:
+            self.end = min(self.end, offset)
+            return False
+        self._bytes += said_bytes
+        return True
+
+
+def output_bytes(outputs: Sequence[HeldOutput]) -> int:
+    """What outputs take, in a row as on the log."""
+    return sum([len(output.key) + len(output.value) for output in outputs]) + _OUTPUT_BYTES * len(outputs)
 
 
 class _Newer(Struct, frozen=True):
@@ -75,6 +119,7 @@ class PartitionRows:
         self._timers: list[tuple[int, str]] = []
         self._holding: dict[str, frozenset[int]] = {}
         self._acknowledged_below = next_offset
+        self._acknowledged_ahead: dict[str, int] = {}
         self._remembered = RecentRows()
         for key, value in stored.scan():
             head = decode_head(value)
@@ -104,7 +149,7 @@ class PartitionRows:
             found = touched[subject] = Touched(row, held)
         return found
 
-    def replace(self, touched: Touched, row: Row, encoded: bytes, outputs: Iterable[HeldOutput]) -> None:
+    def replace(self, touched: Touched, row: Row, encoded: bytes, outputs: Sequence[HeldOutput]) -> None:
         """The row after one more record, with the outputs that follow from it. A tick in the same batch already sees
         it."""
         touched.row, touched.encoded, touched.changed = row, encoded, True
@@ -129,15 +174,20 @@ class PartitionRows:
         """The batch that began at `batch_offset` is durable: its rows can be read from the store, its outputs are
         out."""
         self._acknowledged_below = next_offset
+        ahead = self._acknowledged_ahead
+        for subject in [subject for subject, applied in ahead.items() if applied < next_offset]:
+            del ahead[subject]
         for subject in [s for s, newer in self._newer.items() if newer.batch_offset <= batch_offset]:
             stored = self._newer.pop(subject)
+            if stored.row.applied >= next_offset:
+                ahead[subject] = stored.row.applied
             self._remembered.put(subject, stored.row, stored.row_bytes)
             self._holding.pop(subject, None)
 
     def _read(self, subject: str) -> tuple[Row, tuple[HeldOutput, ...]]:
         newer = self._newer.get(subject)
         if newer is not None:
-            return newer.row, self._unacknowledged(newer.held)
+            return newer.row, self._unacknowledged(subject, newer.held)
         remembered = self._remembered.get(subject)
         if remembered is not None:
             return remembered, ()
@@ -145,10 +195,13 @@ class PartitionRows:
         if raw is None:
             return Row(subject=subject), ()
         stored = decode_stored(raw)
-        return decode_row(stored.row), self._unacknowledged(stored.held)
+        return decode_row(stored.row), self._unacknowledged(subject, stored.held)
 
-    def _unacknowledged(self, held: tuple[HeldOutput, ...]) -> tuple[HeldOutput, ...]:
-        return tuple(output for output in held if output.input_offset >= self._acknowledged_below)
+    def _unacknowledged(self, subject: str, held: tuple[HeldOutput, ...]) -> tuple[HeldOutput, ...]:
+        if not held:
+            return ()
+        below = max(self._acknowledged_below, self._acknowledged_ahead.get(subject, -1) + 1)
+        return tuple(output for output in held if output.input_offset >= below)
 
     def _wait(self, subject: str, due_ms: int | None) -> None:
         if due_ms is None:

@@ -10,7 +10,10 @@ What an adapter promises, and the contract suite checks:
 - **One write.** `commit` makes rows, outputs, next offset and mark durable: as one, or in that order, each after
   the one before it was acknowledged. After a crash at any point the partition starts again at the last committed
   offset, and its rows are those of some commit at or after it, whole.
-- **Back-pressure.** At most `BATCHES_IN_FLIGHT_MAX` batches of a partition are taken and not yet committed.
+- **Back-pressure.** At most `BATCHES_IN_FLIGHT_MAX` batches of a partition are taken and not yet committed. A batch is
+  cut where its records pass `BATCH_BYTES_MAX`.
+- **Bounds.** A record or a row of up to `RECORD_BYTES_MAX` and a commit of up to `COMMIT_BYTES_MAX` can always be
+  written. An owner whose batch leads to more takes only as much of it as fits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +22,13 @@ from typing import Protocol
 from msgspec import Struct
 
 BATCH_RECORDS_MAX = 200
+BATCH_BYTES_MAX = 2 * 1024 * 1024
+"""Keys and values of one batch; a single record may be larger, and then comes alone."""
 BATCHES_IN_FLIGHT_MAX = 3
+RECORD_BYTES_MAX = 16 * 1024 * 1024
+"""Key, value and headers of one record; a row with the outputs that it holds is one."""
+COMMIT_BYTES_MAX = 32 * 1024 * 1024
+"""Rows, with what they hold, and outputs of one commit."""
 
 
 class Record(Struct, frozen=True, kw_only=True, gc=False):
@@ -56,10 +65,10 @@ class RowWrite(Struct, frozen=True, gc=False):
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """All that follows from one batch. `next_offset` is the offset after its last record; `mark` is opaque to the
-    adapter.
+    """All that follows from one batch, or from as much of it as was taken. `mark` is opaque to the adapter.
 
-    `batch_offset` is the offset of the batch's first record.
+    `batch_offset` is the offset of the batch's first record, `next_offset` that after the last record that was taken
+    whole. Rows may be ahead of it: some of a record's subjects, or of the records behind it, may have been taken too.
     """
 
     batch_offset: int
@@ -105,7 +114,10 @@ class Owner(Protocol):
 
     async def take(self, partition: int, records: Sequence[Record]) -> Commit:
         """Take a batch through the loop. Called for one batch of a partition at a time, in order; commits may still
-        be in flight."""
+        be in flight.
+
+        Where the commit does not cover the batch, the rest is handed over again once it, and every one before it, is
+        durable. With nothing in flight an owner always takes something, be it a part of one record."""
 
     def committed(self, partition: int, commit: Commit) -> None:
         """A commit is durable; called in the order of the batches."""

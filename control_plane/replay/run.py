@@ -61,11 +61,15 @@ class _Fold:
         await self._partitions.assigned(self._partition, self, Start(next_offset=0, mark=b"", record_before=None))
 
     async def take(self, batch: Sequence[Record]) -> Sequence[Output]:
-        """What follows from a batch."""
-        commit = await self._partitions.take(self._partition, batch)
-        self._rows.update((row.key, row.released) for row in commit.rows)
-        self._partitions.committed(self._partition, commit)
-        return commit.outputs
+        """What follows from a batch, in as many commits as it needs."""
+        outputs: list[Output] = []
+        while batch:
+            commit = await self._partitions.take(self._partition, batch)
+            self._rows.update((row.key, row.released) for row in commit.rows)
+            self._partitions.committed(self._partition, commit)
+            outputs += commit.outputs
+            batch = batch[commit.next_offset - commit.batch_offset :]
+        return outputs
 
     def rows(self) -> list[tuple[int, bytes, bytes]]:
         """All rows, as `state_hash` takes them."""

@@ -1,7 +1,8 @@
 """Whatever crashes, and wherever: the log and the rows are those of one clean fold. And the judge would notice."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -10,8 +11,9 @@ from control_plane.adapters.memory import Lane, Order
 from control_plane.adapters.memory.lane import LOOP_GROUP
 from control_plane.adapters.memory.log import Committed
 from control_plane.messages import topics
+from control_plane.partition import Partitions
 from control_plane.partition_rows import PartitionRows, Touched
-from control_plane.ports.backbone import Commit
+from control_plane.ports.backbone import Commit, Record
 from control_plane.replay import render, replay, state_hash
 from state.rows import HeldOutput, Row
 from tests.builders import ScriptedEngine
@@ -21,6 +23,7 @@ from tests.property.world import CONTROLS, PARTITIONS, World, ruling_on
 SEEDS_PER_ORDER = 160
 REPLAYED_SEEDS = 15
 SEEDS_OF_A_SABOTAGE = 40
+SEEDS_WITH_CUTS = 60
 
 
 async def wrong_after(seed: int, order: Order, **parts: type) -> tuple[list[str], Counter[str]]:
@@ -38,6 +41,29 @@ async def test_what_is_written_under_crashes_is_one_clean_fold_of_the_log(order:
         happened += befell
     for what in ("crash", "duplicate", "poison", "huge", "tick", *topics.KEYED_BY_SUBJECT):
         assert happened[what] > 20, f"the runs were too quiet: {what} happened {happened[what]} times"
+
+
+@pytest.mark.parametrize("order", ["atomic", "stepwise"])
+async def test_it_is_so_too_where_batches_are_cut_because_rows_or_commits_are_full(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.partition_rows.COMMIT_BYTES_MAX", 12_000)
+    monkeypatch.setattr("control_plane.partition_rows.HELD_BYTES_MAX", 4_000)
+    cuts = 0
+
+    class Cutting(Partitions):
+        async def take(self, partition: int, records: Sequence[Record]) -> Commit:
+            nonlocal cuts
+            commit = await super().take(partition, records)
+            cuts += commit.next_offset <= records[-1].offset
+            return commit
+
+    for seed in range(SEEDS_WITH_CUTS):
+        wrong, _ = await wrong_after(seed, order, owner=Cutting)
+        # A record that is handed over again may be buried again: it has no row to say that it was.
+        wrong = [sentence for sentence in wrong if not re.search(r"^dead_letters.* twice$", sentence)]
+        assert not wrong, f"seed {seed}, {order}: {wrong[:10]}"
+    assert cuts > 100, f"the runs were too quiet: only {cuts} batches were cut"
 
 
 @pytest.mark.parametrize("order", ["atomic", "stepwise"])
@@ -92,7 +118,7 @@ async def test_without_held_outputs_the_judge_finds_some_missing(monkeypatch: py
     put_back = PartitionRows.replace
 
     def hold_nothing(
-        rows: PartitionRows, touched: Touched, row: Row, encoded: bytes, outputs: Iterable[HeldOutput]
+        rows: PartitionRows, touched: Touched, row: Row, encoded: bytes, outputs: Sequence[HeldOutput]
     ) -> None:
         put_back(rows, touched, row, encoded, ())
 

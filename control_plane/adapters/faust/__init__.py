@@ -1,5 +1,8 @@
 """Faust as it is used here: the backbone on Kafka and on the embedded log. Faust is named nowhere else."""
 
+import control_plane.adapters.faust.library  # noqa: F401 - before anything else loads Faust
+
+# isort: split
 from control_plane.adapters.faust.backbone import FaustBackbone
 from control_plane.adapters.faust.log_readers import open_log_reader
 

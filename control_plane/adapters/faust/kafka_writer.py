@@ -11,14 +11,13 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from control_plane.adapters.embedded_log.model import RECORD_BYTES_MAX
 from control_plane.adapters.faust.fault_points import fault_point
 from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer
 from control_plane.adapters.faust.owner_lane import Superseded
 from control_plane.adapters.faust.row_store import PartitionRows
 from control_plane.adapters.faust.topics import Names
 from control_plane.errors import BackboneUnavailable, ContinuityBroken, InvalidMessage
-from control_plane.ports.backbone import Commit, Output, Position
+from control_plane.ports.backbone import RECORD_BYTES_MAX, Commit, Output, Position
 
 APPEND_TIMEOUT_S = 15.0
 

@@ -13,10 +13,10 @@ from faust.types import TP
 from msgspec import Struct
 
 from control_plane.errors import ContinuityBroken
-from control_plane.ports.backbone import BATCH_RECORDS_MAX, Record
+from control_plane.ports.backbone import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Record
 
 BUFFER_RECORDS_MAX = 2 * BATCH_RECORDS_MAX
-"""A lane asks for more while it holds less than one batch, so it never holds more than two."""
+"""A lane asks for more while it holds less than one batch, so it never holds more than two, or than one and a fetch."""
 GAPS_MAX = 3
 """How often a lane seeks back to the same offset before it says that the log no longer holds it."""
 LAST_TAKE_S = 2.0
@@ -78,6 +78,7 @@ class Lane:
         self._expected = next_offset
         self._dense = dense
         self._buffer: list[Record] = []
+        self._buffer_bytes = 0
         self._fed = asyncio.Event()
         self._gaps = 0
         self._broken: ContinuityBroken | None = None
@@ -110,13 +111,15 @@ class Lane:
             return
         self._gaps = 0
         self._buffer.extend(records)
+        self._buffer_bytes += _bytes_of(records)
         self._expected = records[-1].offset + 1
-        if len(self._buffer) >= BATCH_RECORDS_MAX:
+        if self._holds_a_batch():
             self._gate.shut(self.tp)
         self._fed.set()
 
     async def next_batch(self, records_max: int = BATCH_RECORDS_MAX) -> Sequence[Record]:
-        """The next records, at least one. Raises ContinuityBroken when the log no longer holds what must come."""
+        """The next records, at least one, cut where their bytes pass the limit. Raises ContinuityBroken when the log no
+        longer holds what must come."""
         while not self._buffer:
             self.go_on()
             if self._broken:
@@ -124,15 +127,38 @@ class Lane:
             self._fed.clear()
             await self._fed.wait()
         self.go_on()
-        batch, self._buffer = self._buffer[:records_max], self._buffer[records_max:]
-        if len(self._buffer) < BATCH_RECORDS_MAX:
+        batch = self._first(records_max)
+        self._buffer = self._buffer[len(batch) :]
+        self._buffer_bytes -= _bytes_of(batch)
+        if not self._holds_a_batch():
             self._gate.open(self.tp)
         return batch
+
+    def hand_back(self, records: Sequence[Record]) -> None:
+        """What was handed over and not taken: it comes first in the next batch."""
+        self._buffer[:0] = records
+        self._buffer_bytes += _bytes_of(records)
+        if self._holds_a_batch():
+            self._gate.shut(self.tp)
 
     def go_on(self) -> None:
         """Raises LaneEnded when there must be no further batch."""
         if self._ending:
             raise LaneEnded
+
+    def _holds_a_batch(self) -> bool:
+        return len(self._buffer) >= BATCH_RECORDS_MAX or self._buffer_bytes >= BATCH_BYTES_MAX
+
+    def _first(self, records_max: int) -> list[Record]:
+        batch = self._buffer[:records_max]
+        if self._buffer_bytes <= BATCH_BYTES_MAX:
+            return batch
+        size_bytes = 0
+        for count, record in enumerate(batch):
+            size_bytes += len(record.key) + len(record.value)
+            if count and size_bytes > BATCH_BYTES_MAX:
+                return batch[:count]
+        return batch
 
     async def _take_all(self) -> None:
         """Give batches to whoever takes them, until LaneEnded."""
@@ -161,6 +187,10 @@ class Lane:
             self._fed.set()
             return
         self._gate.seek_back(self.tp, self._expected)
+
+
+def _bytes_of(records: Sequence[Record]) -> int:
+    return sum([len(record.key) + len(record.value) for record in records])
 
 
 def gone(tp: TP, expected: int, found: int) -> ContinuityBroken:

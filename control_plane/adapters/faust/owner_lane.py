@@ -85,9 +85,14 @@ class OwnerLane(Lane):
             self.go_on()
             commit = await self._owner.take(self.tp.partition, batch)
             fault_point("take.after")
-            assert commit.next_offset == batch[-1].offset + 1, "a commit covers its whole batch"
             assert commit.batch_offset == batch[0].offset, "a commit names the batch that it follows from"
-            self.submit(commit).add_done_callback(lambda _: self._slots.release())
+            assert batch[0].offset <= commit.next_offset <= batch[-1].offset + 1, "a commit is of its own batch"
+            written = self.submit(commit)
+            written.add_done_callback(lambda _: self._slots.release())
+            if commit.next_offset <= batch[-1].offset:
+                self.hand_back(batch[commit.next_offset - commit.batch_offset :])
+                # Commits become durable in their order, so this one is the last in flight.
+                await asyncio.wait([written])
 
     async def _start(self) -> Start:
         before: Record | None = None

@@ -12,17 +12,17 @@ from typing import Any
 
 import faust
 
-from control_plane.adapters.embedded_log.model import RECORD_BYTES_MAX
 from control_plane.adapters.faust.library_logs import SERVICES
 from control_plane.adapters.faust.row_store import RowsTable
 from control_plane.adapters.faust.topics import Names
+from control_plane.ports.backbone import RECORD_BYTES_MAX
 
 SESSION_TIMEOUT_S = 6.0
 REBALANCE_TIMEOUT_S = 5.0
 HEARTBEAT_S = 1.0
 REQUEST_TIMEOUT_S = 20.0
 NEVER_S = 10 * 365 * 24 * 3600.0
-BATCH_BYTES_MAX = 128 * 1024
+PRODUCER_BATCH_BYTES_MAX = 128 * 1024
 REQUEST_BYTES_MAX = RECORD_BYTES_MAX + 64 * 1024
 """So that Kafka takes what the embedded log takes."""
 
@@ -68,7 +68,7 @@ def new_app(group: str, *, broker: str, names: Names, data_dir: Path, member: st
         broker_max_poll_interval=NEVER_S / 1000,
         producer_acks=-1,
         producer_linger=0.0,
-        producer_max_batch_size=BATCH_BYTES_MAX,
+        producer_max_batch_size=PRODUCER_BATCH_BYTES_MAX,
         producer_max_request_size=REQUEST_BYTES_MAX,
         producer_request_timeout=REQUEST_TIMEOUT_S,
         stream_recovery_delay=0.0,

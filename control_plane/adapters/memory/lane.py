@@ -56,6 +56,7 @@ class Lane:
         self._owner = owner
         self._order = order
         self._next_offset = 0
+        self._cut = False
         self._in_flight: deque[_InFlight] = deque()
 
     async def assign(self) -> None:
@@ -66,13 +67,18 @@ class Lane:
 
     async def take(self, records_max: int = BATCH_RECORDS_MAX) -> bool:
         """Hand over the next batch; false when there is none, or too many are in flight."""
-        if len(self._in_flight) >= BATCHES_IN_FLIGHT_MAX:
+        if len(self._in_flight) >= (1 if self._cut else BATCHES_IN_FLIGHT_MAX):
             return False
         records = self._log.fetch(topics.EVENTS, self.partition, self._next_offset, records_max)
         if not records:
             return False
-        self._next_offset = records[-1].offset + 1
-        self._in_flight.append(_InFlight(await self._owner.take(self.partition, records)))
+        commit = await self._owner.take(self.partition, records)
+        self._cut = commit.next_offset <= records[-1].offset
+        self._next_offset = commit.next_offset
+        if commit.rows or commit.outputs or commit.next_offset > commit.batch_offset:
+            self._in_flight.append(_InFlight(commit))
+        else:
+            assert self._in_flight, "with nothing in flight an owner takes something"
         return True
 
     def advance(self) -> bool:
