@@ -6,7 +6,6 @@ Works by an interval timer, so only in the main thread of a process and only on 
 import signal
 import threading
 from collections.abc import Sequence
-from functools import cache
 from types import FrameType
 
 from control_plane.messages import Context, Decision
@@ -14,7 +13,6 @@ from control_plane.ports.agent import Agent, AgentOverran
 
 DECIDE_TIMEOUT_S = 0.25
 """How long one `decide` may take. What takes longer belongs into a slow agent, in a group of its own."""
-
 
 _MAIN_THREAD = threading.main_thread().ident
 
@@ -39,7 +37,8 @@ class TimeLimited:
         """What the agent decides. Raises AgentOverran, and whatever the agent raises."""
         if threading.get_ident() != _MAIN_THREAD:
             return self._agent.decide(context)
-        _arm()
+        if getsignal(signal.SIGALRM) is not _time_is_up:
+            signal.signal(signal.SIGALRM, _time_is_up)
         signal.setitimer(signal.ITIMER_REAL, self._decide_timeout_s)
         try:
             return self._agent.decide(context)
@@ -47,12 +46,6 @@ class TimeLimited:
             raise AgentOverran(f"decide took longer than {self._decide_timeout_s:g} s") from None
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-@cache
-def _arm() -> None:
-    """Once in a process: asking for the handler each time costs more than most agents take to decide."""
-    signal.signal(signal.SIGALRM, _time_is_up)
 
 
 def _time_is_up(_signal: int, _frame: FrameType | None) -> None:
