@@ -5,6 +5,9 @@ Works by an interval timer, so only in the main thread of a process and only on 
 
 import signal
 import threading
+
+# The public one makes an enum of its answer, which takes longer than most agents need to decide.
+from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Sequence
 from types import FrameType
 
