@@ -5,9 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import cel
-
 from control_plane.adapters.cel.flatten import Flat, Need
+from control_plane.adapters.cel.library import cel
 from control_plane.ports.expressions import ExpressionInvalid, ExpressionMiss, Scope
 
 RANGE_ITEMS_MAX = 1_000
