@@ -40,8 +40,11 @@ class Condition(Protocol):
     def holds(self, kept: Any, now_ms: int) -> bool:
         """Whether it holds now."""
 
+    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
+        """When a rule that waits since then for so long may fire although nothing is heard at that moment."""
+
     def fresh(self, kept: Any, now_ms: int) -> bool:
-        """Whether what is kept is new enough to fire on when nothing is heard at this moment."""
+        """Whether what is kept is new enough for that."""
 
     def held_ms(self, kept: Any, now_ms: int) -> int:
         """Up to when it held, when an event ends it now; `kept` is from before the event."""
@@ -56,7 +59,8 @@ class Condition(Protocol):
 class LastWord:
     """Holds while the last event that was heard matched. Keeps the log time of that event.
 
-    It speaks for the time after it too, as a sample does until the next one, but for no longer than `fresh_ms`.
+    It speaks for the time after it too, as a sample does until the next one, but for no longer than `fresh_ms`. And
+    where samples come, the next one is waited for: it may say that all is well again.
     """
 
     kind = "when"
@@ -73,6 +77,9 @@ class LastWord:
 
     def holds(self, kept: Any, now_ms: int) -> bool:
         return kept is not None
+
+    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
+        return int(kept) + for_ms
 
     def fresh(self, kept: Any, now_ms: int) -> bool:
         return now_ms - int(kept) <= self._fresh_ms
@@ -103,6 +110,9 @@ class Absent:
 
     def holds(self, kept: Any, now_ms: int) -> bool:
         return kept is not None and now_ms - kept["last_ms"] >= self.quiet_ms
+
+    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
+        return since_ms + for_ms
 
     def fresh(self, kept: Any, now_ms: int) -> bool:
         return True

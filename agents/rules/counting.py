@@ -40,6 +40,9 @@ class Count:
         ends_ms = self.ends_ms(kept)
         return ends_ms is not None and now_ms < ends_ms
 
+    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
+        return since_ms + for_ms
+
     def fresh(self, kept: Any, now_ms: int) -> bool:
         return True
 
@@ -86,19 +89,21 @@ class Buckets:
 
     def counted(self, kept: Any, now_ms: int) -> int:
         """How many matches the window holds now."""
+        if now_ms - kept["heard_ms"] >= self._window_ms:
+            return 0
         edge_ms = self._bucket(kept["newest_ms"] + now_ms - kept["heard_ms"]) - self._window_ms
         return sum(many for begins_ms, many in kept["buckets"] if begins_ms > edge_ms)
 
     def falls_ms(self, kept: Any, below: int) -> int:
         """When the window will hold fewer than `below`, as a time of the log, if nothing comes."""
-        total = 0
+        total, heard_ms = 0, int(kept["heard_ms"])
         for begins_ms, many in reversed(kept["buckets"]):
             total += many
             if total >= below:
                 leaves_ms = begins_ms + self._window_ms
                 first_ms = leaves_ms + -leaves_ms % self._width_ms
-                return max(int(kept["heard_ms"]), int(kept["heard_ms"] + first_ms - kept["newest_ms"]))
-        return int(kept["heard_ms"])
+                return heard_ms + min(self._window_ms, max(0, first_ms - kept["newest_ms"]))
+        return heard_ms
 
     def _bucket(self, time_ms: int) -> int:
         return time_ms - time_ms % self._width_ms
@@ -125,6 +130,9 @@ class RateAbove:
 
     def holds(self, kept: Any, now_ms: int) -> bool:
         return self.counted(kept, now_ms) > self._allowed
+
+    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
+        return since_ms + for_ms
 
     def fresh(self, kept: Any, now_ms: int) -> bool:
         return True
@@ -175,6 +183,9 @@ class RateBelow:
         if kept is None or now_ms - kept["first_ms"] < self.quiet_ms:
             return False
         return self.counted(kept, now_ms) < self._wanted
+
+    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
+        return since_ms + for_ms
 
     def fresh(self, kept: Any, now_ms: int) -> bool:
         return True

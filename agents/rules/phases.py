@@ -72,7 +72,7 @@ class Phases:
         """The state after a turn; `kept` is what the condition keeps now."""
         state = dict(aged)
         if self.condition.holds(kept, turn.now_ms):
-            starts = self._hold(state, turn.now_ms, sure=not turn.by_tick or self.condition.fresh(kept, turn.now_ms))
+            starts = self._hold(state, turn.now_ms, sure=not turn.by_tick or self._ripe(state, kept, turn.now_ms))
             if state["state"] == "firing" and (starts or turn.matches):
                 self._propose(state, turn)
         elif is_going(state):
@@ -82,12 +82,18 @@ class Phases:
     def wakes_ms(self, state: State, now_ms: int) -> int | None:
         """When a tick is wanted next: the earliest time at which time alone changes what the rule is or says."""
         times = []
-        if state["state"] == "pending" and state["since_ms"] + self._for_ms > now_ms:
-            times.append(state["since_ms"] + self._for_ms)
+        if state["state"] == "pending":
+            ripe_ms = self.condition.ripe_ms(state["kept"], state["since_ms"], self._for_ms)
+            times += [ripe_ms] if ripe_ms > now_ms else []
         if state["state"] == "firing" and "ends_ms" not in state:
             ends_ms = self.condition.ends_ms(state.get("kept"))
             times += [ends_ms + self._keep_ms] if ends_ms is not None else []
         return min([*times, *self._rests_ms(state)], default=None)
+
+    def _ripe(self, state: State, kept: Any, now_ms: int) -> bool:
+        """Whether a rule that is pending may fire on a tick."""
+        ripe_ms = self.condition.ripe_ms(kept, state.get("since_ms", now_ms), self._for_ms)
+        return ripe_ms <= now_ms and self.condition.fresh(kept, now_ms)
 
     def _hold(self, state: State, now_ms: int, *, sure: bool) -> bool:
         """The condition holds. Gives whether the rule starts to fire."""

@@ -81,6 +81,10 @@ class Rule(Agent):
         """When the rule wants a tick, in log time."""
         return None if kept is None else kept.get("wake_ms")
 
+    def state(self, kept: Any, now_ms: int) -> str:
+        """`inactive`, `pending` or `firing`: what a rule that keeps this is, if nothing came until now."""
+        return str(self._phases.aged(kept, now_ms)["state"])
+
     def decide(self, context: Context) -> Sequence[Decision]:
         """One proposal when the rule starts to fire, or fires on and it is time to repeat it."""
         said = (context.own or {}).get("propose")

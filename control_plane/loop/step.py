@@ -214,10 +214,14 @@ def _deliberate(
             if own is row.own:
                 own, timers = dict(own), dict(timers)
             _keep(own, name, result.own)
-            # Later than now, so that a tick can never want another one at once.
-            _keep(timers, name, None if result.wakes_ms is None else max(result.wakes_ms, row.now_ms + 1))
+            _keep(timers, name, _next_ms(result.wakes_ms, context))
         proposals += [(found, decision) for decision in result.decisions]
     return row if own is row.own else replace(row, own=own, timers=timers), proposals, tuple(failures)
+
+
+def _next_ms(wakes_ms: int | None, context: Context) -> int | None:
+    """When an agent is woken. A tick never wants another one at once: there would be no end to them."""
+    return max(wakes_ms, context.now_ms + 1) if wakes_ms is not None and context.by_tick else wakes_ms
 
 
 def _keep(kept: dict[str, Any], agent: str, value: Any) -> None:
