@@ -8,17 +8,25 @@ from msgspec import Struct
 
 from control_plane.executors.command import CommandKeys, RunCommand
 from control_plane.executors.dry_run import DryRun, DryRunKeys
-from control_plane.executors.http import HttpKeys, HttpTarget
+from control_plane.executors.http_keys import HttpKeys
 from control_plane.executors.supervised_process import SupervisedProcess, SupervisedProcessKeys
 from control_plane.executors.tools import DefinitionInvalid, ExecutorTools
 from control_plane.sdk import Executor
 
 _DECLARED_BESIDE = frozenset({"name", "kind", "file"})
 
+
+def _http_target(name: str, keys: HttpKeys, tools: ExecutorTools) -> Executor:
+    # Its client takes 0.1 s to load: only for a workspace that has such an executor.
+    from control_plane.executors.http import HttpTarget
+
+    return HttpTarget(name, keys, tools)
+
+
 _KINDS: Mapping[str, tuple[type[Struct], Callable[[str, Any, ExecutorTools], Executor]]] = {
     "command": (CommandKeys, RunCommand),
     "dry_run": (DryRunKeys, DryRun),
-    "http": (HttpKeys, HttpTarget),
+    "http": (HttpKeys, _http_target),
     "supervised_process": (SupervisedProcessKeys, SupervisedProcess),
 }
 

@@ -7,18 +7,17 @@ What an answer means: 2xx: succeeded. No connection, 429: nothing was done. Othe
 import hashlib
 import hmac
 import json
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
-from msgspec import Meta, field
 
+from control_plane.executors.http_keys import HttpKeys, ReconcileKeys
 from control_plane.executors.templates import ParameterMissing, Template
-from control_plane.executors.tools import DefinitionInvalid, ExecutorTools, Keys, Places, VariableName, seconds
+from control_plane.executors.tools import DefinitionInvalid, ExecutorTools, seconds
 from control_plane.sdk import (
     Attempt,
     Command,
-    Duration,
     Executor,
     ExpressionInvalid,
     ExpressionMiss,
@@ -30,58 +29,6 @@ from control_plane.sdk import (
 ANSWER_BYTES_MAX = 64 * 1024
 """How much of an answer is read."""
 SAID_CHARS_MAX = 200
-
-Url = Annotated[str, Meta(pattern=r"^https?://[^\s/{}]+", max_length=2_000, description="http://host:port/path.")]
-Header = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100, description="a header's name.")]
-Condition = Annotated[str, Meta(min_length=1, max_length=2_000, description="A CEL expression over status and body.")]
-
-
-class RequestKeys(Keys, frozen=True):
-    """What is sent. `body: parameters` sends the command's parameters as JSON, `command` the whole command."""
-
-    url: Url
-    method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
-    body: Literal["parameters", "command", "none"] = "parameters"
-    headers: dict[Header, str] = field(default_factory=dict)
-    headers_env: dict[Header, VariableName] = field(default_factory=dict)
-    """Headers whose value stands in an environment variable."""
-
-
-class SignatureKeys(Keys, frozen=True):
-    """`sha256=` and the HMAC of the body in hex, as webhooks have it."""
-
-    header: Header
-    secret_env: VariableName
-    algorithm: Literal["hmac-sha256"] = "hmac-sha256"
-
-
-class ReconcileKeys(Keys, frozen=True):
-    """How to ask whether a command was carried out. An answer that meets neither condition, or both, says nothing."""
-
-    url: Url
-    done_when: Condition
-    absent_when: Condition
-    method: Literal["GET", "HEAD", "POST"] = "GET"
-    settle: Duration = "2s"
-
-
-class RetryKeys(Keys, frozen=True):
-    """Only where the answer proves that nothing was done, or where the intent is idempotent."""
-
-    attempts: Annotated[int, Meta(ge=1, le=20)] = 3
-    backoff: Duration = "1s"
-
-
-class HttpKeys(Keys, frozen=True):
-    """What `executors/*.yaml` says of this kind. In URLs: {subject}, {command_id}, {parameters.x}, percent-encoded."""
-
-    request: RequestKeys
-    idempotency_header: Header = "Idempotency-Key"
-    signature: SignatureKeys | None = None
-    reconcile: ReconcileKeys | None = None
-    timeout: Duration = "5s"
-    retry: RetryKeys = RetryKeys()
-    concurrency: Places = 64
 
 
 class HttpTarget(Executor):
@@ -106,7 +53,14 @@ class HttpTarget(Executor):
 
     async def start(self) -> None:
         limits = httpx.Limits(max_connections=self.concurrency_max, max_keepalive_connections=self.concurrency_max)
-        self._client = httpx.AsyncClient(timeout=self.attempt_timeout_s, limits=limits, trust_env=False)
+        urls = (self._keys.request.url, self._keys.reconcile.url if self._keys.reconcile else "")
+        self._client = httpx.AsyncClient(
+            timeout=self.attempt_timeout_s,
+            limits=limits,
+            trust_env=False,
+            # Certificates take 50 ms to load, and over plain HTTP nobody shows us one.
+            verify=any(url.startswith("https:") for url in urls),
+        )
 
     async def execute(self, command: Command) -> Attempt:
         try:

@@ -8,9 +8,8 @@ import asyncio
 import logging
 import ssl
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 from msgspec import Meta, Struct
 
 from control_plane.catalogue.definitions import Duration
@@ -19,6 +18,9 @@ from control_plane.errors import TemporaryError
 from control_plane.messages import Event
 from control_plane.triggers.processes import Processes
 from control_plane.triggers.trigger import EventMint, Publish
+
+if TYPE_CHECKING:
+    import httpx
 
 SERVICES_MAX = 256
 CONCURRENT_PROBES_MAX = 32
@@ -76,7 +78,9 @@ class ProcessProbe:
             # What failed first has ended the others; whoever runs this knows single errors.
             raise failures.exceptions[0] from failures
 
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self) -> "httpx.AsyncClient":
+        import httpx  # Who only reads a workspace needs no HTTP client.
+
         # Each probe opens a connection of its own: a service that no longer accepts any must not look well.
         needs_tls = any((found.url or "").startswith("https:") for found in self._services.values())
         return httpx.AsyncClient(
@@ -92,14 +96,16 @@ class ProcessProbe:
             if measured is not None:
                 await self._publish(self._mint.event(MEASURED, subject, measured))
 
-    async def _probe(self, subject: str, url: str, client: httpx.AsyncClient) -> None:
+    async def _probe(self, subject: str, url: str, client: "httpx.AsyncClient") -> None:
         async for _ in _every(self._interval_s):
             async with self._at_once:
                 answer = await self._ask(url, client)
             await self._publish(self._mint.event(PROBED, subject, answer))
 
-    async def _ask(self, url: str, client: httpx.AsyncClient) -> dict[str, Any]:
+    async def _ask(self, url: str, client: "httpx.AsyncClient") -> dict[str, Any]:
         """What `service.probed` says. The body is not read: whoever answers at all has answered."""
+        import httpx
+
         began_s = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout_s), client.stream("GET", url) as response:
