@@ -102,7 +102,7 @@ class Buckets:
             if total >= below:
                 leaves_ms = begins_ms + self._window_ms
                 first_ms = leaves_ms + -leaves_ms % self._width_ms
-                return heard_ms + min(self._window_ms, max(0, first_ms - kept["newest_ms"]))
+                return heard_ms + min(self._window_ms, max(0, first_ms - int(kept["newest_ms"])))
         return heard_ms
 
     def _bucket(self, time_ms: int) -> int:

@@ -130,7 +130,7 @@ class Controls:
     @cached_property
     def listeners(self) -> Mapping[str, Audience]:
         """Who listens to an event type."""
-        found = _by_type((t, found) for found in self.agents for t in found.agent.listens_to)
+        found = _by_type((t, found) for found in self.agents for t in dict.fromkeys(found.agent.listens_to))
         return {event_type: Audience(agents, self.expressions) for event_type, agents in found.items()}
 
     @cached_property

@@ -21,6 +21,7 @@ from control_plane.workspace.compiling import compile_field
 from control_plane.workspace.declarations import Declared, Documents
 from control_plane.workspace.expression_checks import ExpressionChecks, FieldsOfRows
 from control_plane.workspace.flaws import Flaws, Place, did_you_mean, shown
+from control_plane.workspace.rule_checks import check_rule, readable, waits_for_silence, warn_of_stale_rows
 from control_plane.workspace.tools import CheckTools
 from control_plane.workspace.yaml_tree import Node
 
@@ -101,6 +102,10 @@ class Checking:
             intent = self._known_intent(found.file, proposed, found.name, rule.propose.intent)
             if intent is not None:
                 self._parameters(found, intent, rule.propose.parameters)
+            check_rule(found.file, found.node, rule, self._flaws)
+            if intent is not None and intent.definition is not None and waits_for_silence(rule):
+                rows = {row.name: definition for row, definition in self._documents.rows.sound()}
+                warn_of_stale_rows(found.file, found.node, rule, intent.definition, rows, self._flaws)
             listens_to = (rule.on,) if isinstance(rule.on, str) else tuple(rule.on)
             self._circle(found.file, found.node.get("on"), found.name, listens_to)
             if len(self._flaws) == before:
@@ -131,11 +136,12 @@ class Checking:
 
     def _rule_expressions(self, found: Declared[RuleDefinition], rule: RuleDefinition) -> None:
         checks, node = self._expressions(found), found.node
-        checks.check("when", node.get("when"), ON_EVENT, rule.reads)
-        checks.check("still_when", node.get("still_when"), ON_EVENT, rule.reads)
-        checks.check_holes("because", node.get("propose", "because"), ON_EVENT, rule.reads)
-        checks.check("where", node.get("expects", "where"), LATER)
-        checks.check("harm", node.get("expects", "harm"), LATER)
+        may_read = readable(rule, ON_EVENT, LATER)
+        for key in ("when", "still_when"):
+            checks.check(key, node.get(key), may_read[key], rule.reads)
+        checks.check_holes("because", node.get("propose", "because"), may_read["because"], rule.reads)
+        for key in ("where", "harm"):
+            checks.check(key, node.get("expects", key), may_read[key])
 
     def _expressions(self, found: Declared[Any]) -> ExpressionChecks:
         expressions: Expressions = self._tools.compiling.expressions

@@ -169,6 +169,8 @@ def _limited(word: str, meta: msgspec.Meta) -> str:
         return f"{word} from {meta.ge} to {meta.le}."
     if meta.ge is not None:
         return f"{word} of at least {meta.ge}."
+    if meta.gt is not None:
+        return f"{word} of more than {meta.gt}."
     if meta.description:
         return f"{word}: {meta.description}"
     return f"{word} of at most {meta.max_length} characters." if meta.max_length else f"{word}."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.workspace_world import SOUND, flaws_of
+from tests.unit.workspace_world import SOUND, flaws_of, read
 
 
 def spoilt(path: str, old: str, new: str) -> str:
@@ -169,6 +169,71 @@ RULES = {
         "count: {min: 65, window: 1h}\n        reads:",
         "5:14: min cannot be 65. Write a whole number from 1 to 64.",
     ),
+    "two conditions": (
+        "reads:",
+        "count: {min: 3, window: 30s}\n        absent: 30s\n        reads:",
+        "6:1: count and absent exclude one another. Write a rule for each.",
+    ),
+    "a rate without a limit": (
+        "reads:",
+        "rate: {per: 1m}\n        reads:",
+        "5:1: rate says neither above nor below. Name one of them, in matches per 1m.",
+    ),
+    "a rate with two limits": (
+        "reads:",
+        "rate: {above: 5, below: 3, per: 1m}\n        reads:",
+        "5:1: rate says both above and below. Name one of them, in matches per 1m.",
+    ),
+    "a rate of nothing": (
+        "reads:",
+        "rate: {below: 0, per: 1m}\n        reads:",
+        "5:15: below cannot be 0. Write a number of more than 0.0.",
+    ),
+    "a window of no time": (
+        "reads:",
+        "count: {min: 2, window: 0s}\n        reads:",
+        "5:25: window cannot be 0s: no time at all. Write 1ms or more.",
+    ),
+    "a wait for absence": (
+        "reads:",
+        "absent: 30s\n        for: 5s\n        reads:",
+        "6:1: absent is a time already, and for would only add to it. Make absent longer.",
+    ),
+    "a wait that nothing can end": (
+        "when: data.rss_mb > 400.0",
+        "for: 5s",
+        "4:1: for asks whether when goes on holding, and without a when nothing can end it. Add when, or take for out.",
+    ),
+    "an end that cannot come": (
+        "when: data.rss_mb > 400.0",
+        "keep_firing_for: 5s",
+        "4:1: keep_firing_for begins when when holds no longer, and without a when nothing can end it.",
+    ),
+    "a repeat that may not be": (
+        "reads:",
+        "once_within: 1m\n        repeat_interval: 10s\n        reads:",
+        "6:1: repeat_interval is 10s, and once_within lets it propose every 1m at most. Make repeat_interval longer,",
+    ),
+    "a sentence about an event that did not come": (
+        "when: data.rss_mb > 400.0",
+        "absent: 30s",
+        "6:47: because reads data, which is not there when it is evaluated. It may read rows, subject.",
+    ),
+    "a condition on an event that is over": (
+        "reads:",
+        "for: 5s\n        still_when: data.rss_mb > 300.0\n        reads:",
+        "6:13: still_when reads data, which is not there when it is evaluated. It may read rows, subject.",
+    ),
+    "the clock": (
+        "on: process.measured",
+        "on: clock.tick",
+        "3:5: memory_guard listens to clock.tick, which no agent is shown. Use for or absent, or a timer in triggers/.",
+    ),
+    "a type twice": (
+        "on: process.measured",
+        "on: [process.measured, process.measured]",
+        "3:5: on lists process.measured twice. Take one of them out.",
+    ),
 }
 
 
@@ -185,6 +250,18 @@ def test_a_wrong_row_is_named(tmp_path: Path, old: str, new: str, said: str) -> 
 @pytest.mark.parametrize(("old", "new", "said"), RULES.values(), ids=list(RULES))
 def test_a_wrong_rule_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
     _only(flaws_of(tmp_path, {RULE: spoilt(RULE, old, new)}), f"{RULE}:{said}")
+
+
+def test_a_rule_on_silence_that_reads_what_is_too_old_by_then_is_warned_about(tmp_path: Path) -> None:
+    silence = spoilt(RULE, "when: data.rss_mb > 400.0", "absent: 2m").replace("{data.rss_mb} MB", "nothing came")
+
+    workspace = read(tmp_path, {RULE: silence})
+
+    (warning,) = [str(found) for found in workspace.warnings if "reads health" in str(found)]
+    assert warning == (
+        f"{RULE}:5:8: memory_guard acts when nothing came for 2m, and reads health, which is 2m old by then; "
+        "restart_service allows 1m. Raise context_age_max of restart_service, or do not read health."
+    )
 
 
 def _only(flaws: list[str], said: str) -> None:
