@@ -42,6 +42,10 @@ class GroupApp(faust.App):
         self.gave_up(reason)
 
 
+class NoHttpClient:
+    """Stands for the HTTP client of Faust's agents and tables over HTTP, which we have not."""
+
+
 def new_app(group: str, *, broker: str, names: Names, data_dir: Path, member: str) -> GroupApp:
     """A Faust app that is not started and has no transport yet. `group` is its name on the log."""
     app = GroupApp(
@@ -74,6 +78,8 @@ def new_app(group: str, *, broker: str, names: Names, data_dir: Path, member: st
         stream_recovery_delay=0.0,
         Table=RowsTable,
         TableManager="control_plane.adapters.faust.recovery:RowsTableManager",
+        # Named so that Faust does not load its own, see library.py.
+        HttpClient=NoHttpClient,
     )
     app.finalize()
     return app
