@@ -6,6 +6,7 @@ Progress goes to stderr, the result to stdout: one line, or with --json one obje
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from control_plane.errors import SetpointError
 from tests.kill.checker import Findings
+from tests.kill.outside import leave_kafka_as_it_was
 from tests.kill.run import Ordeal
 
 KILLS_PER_LOG = 20
@@ -85,9 +88,9 @@ def _one_log(backbone: str, kills: int, tally: Tally) -> None:
 
     try:
         findings = ordeal.run(kills, killed)
-    except AssertionError as broken:
+    except (AssertionError, SetpointError, subprocess.SubprocessError) as broken:
         # The service did not do its part: that is a finding of this log, and the other logs still have theirs.
-        findings = Findings(violations=[f"ordeal: {broken}"])
+        findings = Findings(violations=[f"ordeal: {type(broken).__name__}: {broken}"])
     tally.logs += 1
     tally.kills += ordeal.kills
     tally.findings.add(findings)
@@ -97,6 +100,8 @@ def _one_log(backbone: str, kills: int, tally: Tally) -> None:
         print(f"kept in {root}; repeat with --seed {seed} --backbone {backbone} --kills {kills}", file=sys.stderr)
     else:
         shutil.rmtree(root)
+        if backbone.startswith("kafka://"):
+            leave_kafka_as_it_was(ordeal.backbone)
     tally.show(tally.kills.total(), f"{where}: judged")
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -70,12 +71,30 @@ def recorded_messages(audit: Path) -> tuple[dict[tuple[str, int, int], bytes], s
     return recorded, copies
 
 
+def leave_kafka_as_it_was(url: str) -> None:
+    """Delete the topics of one log, named by its prefix."""
+    address = KafkaAddress.parse(url)
+    assert address.prefix, "without a prefix every topic would go"
+    asyncio.run(_delete_topics(address))
+
+
 async def _committed_on_kafka(address: KafkaAddress) -> dict[int, int]:
     group = Names(prefix=address.prefix, app_id=APP_ID, partitions=1).group(GROUP)
+    async with _admin(address) as admin:
+        found = await admin.list_consumer_group_offsets(group)
+    return {tp.partition: one.offset for tp, one in found.items()}
+
+
+async def _delete_topics(address: KafkaAddress) -> None:
+    async with _admin(address) as admin:
+        await admin.delete_topics([topic for topic in await admin.list_topics() if topic.startswith(address.prefix)])
+
+
+@asynccontextmanager
+async def _admin(address: KafkaAddress) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=list(address.servers))
     await admin.start()
     try:
-        found = await admin.list_consumer_group_offsets(group)
+        yield admin
     finally:
         await admin.close()
-    return {tp.partition: one.offset for tp, one in found.items()}

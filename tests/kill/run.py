@@ -25,9 +25,12 @@ from tests.kill.workload import KEY, Load, write_workspace
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 90.0
 """How long the last service may take to end everything that is open."""
+STOP_TIMEOUT_S = 30.0
 LIFE_MAX_S = 2.5
 """A service that its fault point does not kill is killed after at most this long."""
 
+PASSAGES_MAX = 40
+"""A fault point kills at one of its first passages: about as many as a life under this load has."""
 ANY_TIME = "any time"
 
 
@@ -62,49 +65,61 @@ class Ordeal:
             write_workspace(self.workspace, port)
             load = Load(self.url, self.seed)
             load.start()
-            for _ in range(kills):
-                self._one_life()
-                killed(len(load.acknowledged))
-            service = self._start({})
             try:
-                self._wait_ready(service)
-                load.stop()
-                findings = self._settled(load.acknowledged)
+                for _ in range(kills):
+                    self._one_life()
+                    killed(len(load.acknowledged))
+                return self._last_life(load)
             finally:
-                service.send_signal(signal.SIGTERM)
-                code = service.wait(30)
+                load.give_up()
+
+    def _last_life(self, load: Load) -> Findings:
+        """Nobody kills this one: it ends all that is open, and stops when it is told to."""
+        with self._started({}) as service:
+            self._wait_ready(service)
+            load.stop()
+            findings = self._settled(load.acknowledged)
+            service.send_signal(signal.SIGTERM)
+            code = service.wait(STOP_TIMEOUT_S)
         findings.wrong("stop", "services that did not stop cleanly on SIGTERM", [code] if code else [])
         return findings
 
     def _one_life(self) -> None:
         fault = self.random.choice(self.faults)
-        environment = {} if fault == ANY_TIME else {"SETPOINT_FAULT": f"{fault}:{self.random.randint(1, 12)}"}
-        service = self._start(environment)
+        environment = {} if fault == ANY_TIME else {"SETPOINT_FAULT": f"{fault}:{self.random.randint(1, PASSAGES_MAX)}"}
         life_s = self.random.uniform(0.05, LIFE_MAX_S)
-        try:
-            self._wait_ready(service)
-            service.wait(life_s)
-        except subprocess.TimeoutExpired:
-            fault = ANY_TIME
-            service.kill()
-        code = service.wait(10)
+        with self._started(environment) as service:
+            try:
+                self._wait_ready(service)
+                service.wait(life_s)
+            except subprocess.TimeoutExpired:
+                fault = ANY_TIME
+                service.kill()
+            code = service.wait(STOP_TIMEOUT_S)
         assert code == -signal.SIGKILL, f"the service ended by itself with {code}; see {self.log}"
         self.kills[fault] += 1
 
-    def _start(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def _started(self, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        """A service, which is gone at the end whatever happens."""
         settings = {
             "SETPOINT_BACKBONE": self.backbone,
             "SETPOINT_LISTEN": self.url.removeprefix("http://"),
             "SETPOINT_API_KEY": KEY,
         }
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            service = subprocess.Popen(
                 [*self.launcher, "up", str(self.workspace)],
                 env={**os.environ, **settings, **environment},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        try:
+            yield service
+        finally:
+            service.kill()
+            service.wait()
 
     def _wait_ready(self, service: subprocess.Popen[bytes]) -> None:
         """Until it is ready, or was killed on its way there."""

@@ -170,6 +170,7 @@ class Load:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
+        self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._random = random.Random(self.seed)
 
@@ -182,6 +183,12 @@ class Load:
         self._stop.set()
         self._thread.join(timeout_s)
         assert not self._thread.is_alive(), "the last events were never acknowledged: the service is not up"
+
+    def give_up(self) -> None:
+        """End the thread, whatever was acknowledged: for a run that failed."""
+        self._stop.set()
+        self._given_up.set()
+        self._thread.join()
 
     def _run(self) -> None:
         interval_s = EVENTS_PER_POST / self.events_per_s
@@ -209,7 +216,7 @@ class Load:
 
     def _post(self, client: httpx.Client, events: list[dict[str, Any]]) -> None:
         body = json.dumps(events)
-        while True:
+        while not self._given_up.is_set():
             try:
                 answer = client.post(
                     "/v1/events", content=body, headers={"Content-Type": "application/cloudevents-batch+json"}
@@ -222,4 +229,4 @@ class Load:
             assert answer is None or answer.status_code >= 500, f"{answer.status_code} {answer.text}"
             self.posts_failed += 1
             # The service is down; nothing tells when it listens again but asking.
-            time.sleep(0.05)
+            self._given_up.wait(0.05)
