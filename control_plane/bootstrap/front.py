@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from control_plane.adapters.cel import CelExpressions
-from control_plane.adapters.sql import Database, SqlPositions
 from control_plane.catalogue import Controls
 from control_plane.loop.intake import admit
 from control_plane.ports.backbone import Backbone
 from control_plane.ports.clock import Clock
+from control_plane.ports.positions import Positions
 from control_plane.ports.webhooks import Webhook
 from control_plane.triggers import Trigger, TriggerTools, build_triggers, build_webhooks, webhook_names
 from control_plane.workspace.reading import Workspace
@@ -20,14 +20,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Front:
-    """What the declared triggers are built of. Positions go where the ledger is: small writes, which must not wait for
-    the recorder's large ones. The database is opened only for a trigger that is there."""
+    """What the declared triggers are built of. Positions are asked for only for a trigger that is there."""
 
     workspace: Workspace
     backbone: Backbone
     clock: Clock
     controls: Callable[[], Controls]
-    database: Callable[[], Awaitable[Database]]
+    positions: Callable[[], Awaitable[Positions]]
 
     async def triggers(self, roles: Collection[str]) -> Sequence[Trigger]:
         """What this process runs. Raises InvalidWorkspace."""
@@ -55,6 +54,6 @@ class Front:
             expressions=CelExpressions(),
             append=self.backbone.append,
             admit=lambda raw: admit(raw, self.clock.now_ms(), self.controls()),
-            positions=SqlPositions(await self.database()),
+            positions=await self.positions(),
             clock=self.clock,
         )

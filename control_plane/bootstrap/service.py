@@ -10,13 +10,13 @@ from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.faust import FaustBackbone
 from control_plane.adapters.faust.fault_points import fault_point
 from control_plane.adapters.regorus import RegorusEngine
-from control_plane.adapters.sql import Database, SqlAudit, SqlLedger
 from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
 from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.records import open_reader
+from control_plane.bootstrap.stores import Stores
 from control_plane.bootstrap.workshop import compile_tools
 from control_plane.caretaker import Caretaker
 from control_plane.catalogue import Controls
@@ -25,7 +25,9 @@ from control_plane.executors import Dispatch, ExecutorTools, build_executor
 from control_plane.messages import DeadLetter, Outcome, topics
 from control_plane.messages.wire import encode
 from control_plane.partition import Observer, Partitions
+from control_plane.ports.audit import Audit
 from control_plane.ports.backbone import Output, Record
+from control_plane.ports.ledger import Ledger
 from control_plane.ports.webhooks import Webhook
 from control_plane.recorder import RECORDED_TOPICS, Recorder
 from control_plane.settings import Settings
@@ -62,9 +64,9 @@ class Service:
         self._engine: RegorusEngine | None = None
         self._partitions: Partitions | None = None
         self._dispatch: Dispatch | None = None
-        self._audit: SqlAudit | None = None
+        self._audit: Audit | None = None
         self.recorder: Recorder | None = None
-        self._databases: dict[str, Database] = {}
+        self._stores = Stores(settings)
         self.backbone = FaustBackbone(
             settings.backbone,
             partitions=settings.partitions,
@@ -83,7 +85,7 @@ class Service:
             self._controls = await asyncio.to_thread(self._read_controls)
             self._join()
             # Readers write to the store until the backbone has stopped, so it is closed last.
-            self._stack.push_async_callback(self._close_store)
+            self._stack.push_async_callback(self._stores.close)
             self._stack.push_async_callback(self.backbone.stop)
             await self.backbone.start()
             await self._open_store()
@@ -154,28 +156,17 @@ class Service:
     async def _open_store(self) -> None:
         """Ledger and audit store; only once the log's lock is ours, because opening them says that others are gone."""
         if self.roles & {"recorder", "api"}:
-            self._audit = SqlAudit(await self._open_database(self.settings.store))
+            self._audit = await self._stores.audit()
             self.recorder = Recorder(self._audit)
         if "executors" in self.roles:
-            await self._start_dispatch(SqlLedger(await self._open_database(self.settings.ledger), sole=self._is_alone))
-
-    async def _open_database(self, url: str) -> Database:
-        """The one database at a URL: who opens a SQLite file twice gets two writers that wait for each other."""
-        if url not in self._databases:
-            durability = self.settings.durability
-            self._databases[url] = await Database.open(url, durability=durability)  # type: ignore[arg-type]
-        return self._databases[url]
-
-    async def _close_store(self) -> None:
-        for database in self._databases.values():
-            await database.close()
+            await self._start_dispatch(await self._stores.ledger(sole=self._is_alone))
 
     @property
     def _is_alone(self) -> bool:
         """The embedded log's file lock says that no other process uses this data."""
         return self.settings.backbone.startswith("embedded://")
 
-    async def _start_dispatch(self, ledger: SqlLedger) -> None:
+    async def _start_dispatch(self, ledger: Ledger) -> None:
         tools = ExecutorTools(root=self.workspace.root.resolve(), expressions=CelExpressions())
         self._dispatch = Dispatch(
             ledger=ledger,
@@ -234,7 +225,7 @@ class Service:
             backbone=self.backbone,
             clock=self._clock,
             controls=self._controls_in_force,
-            database=lambda: self._open_database(self.settings.ledger),
+            positions=self._stores.positions,
         )
         for trigger in await front.triggers(self.roles):
             self._spawn(trigger.run())
