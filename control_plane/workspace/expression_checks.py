@@ -84,7 +84,7 @@ class ExpressionChecks:
             may = ", ".join(sorted(variables))
             if first in ("data", "rows", "subject", "event"):
                 return f"{key} reads {first}, which is not there when it is evaluated", f"It may read {may}.", 0
-            return f"{key} reads {first}, which is unknown", did_you_mean(first, variables, "Read data."), 0
+            return f"{key} reads {first}, which is unknown", did_you_mean(first, variables, "Read what is there."), 0
         if len(path) == 1:
             return None
         fixed = {"subject": SUBJECT_FIELDS, "event": EVENT_FIELDS}.get(first)
