@@ -1,16 +1,24 @@
-"""What a partition's owner appends to it by itself: ticks while timers wait, and the adoption of controls.
+"""What a partition's owner appends by itself: ticks while timers wait, the adoption of controls, and to every partition
+a summary of those that it owns.
 
-Everything that the loop follows stands on the log; this is where time and new controls get there.
+Everything that the loop follows stands on the log; this is where time, new controls and other partitions get there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from control_plane.causality import Lineage
 from control_plane.causality.lineage import SOURCE
 from control_plane.messages import Event, topics
-from control_plane.messages.event import CONTROLS_ADOPTED, TICK
+from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.summary import FLEET_SUMMARY_INTERVAL_MS, FLEET_SUMMARY_REPEAT_MS, PartitionsSummary
 from control_plane.messages.wire import encode_event, utc
 from control_plane.partition import Partitions
+from control_plane.partition_held import ToTell
+from control_plane.partition_told import merged_heard, own_subject
 from control_plane.ports.backbone import Backbone, Output
 from control_plane.ports.clock import Clock
 
@@ -32,6 +40,7 @@ class Caretaker:
         self._wanted = wanted
         self._ticked: dict[int, tuple[int, int]] = {}
         self._adopting: dict[int, str] = {}
+        self._told: _Told | None = None
 
     async def run(self) -> None:
         """Go on until cancelled. Raises what `Backbone.append` raises: an owner that cannot append must stop."""
@@ -48,6 +57,7 @@ class Caretaker:
                 outputs.append(self._adoption(partition, now_ms))
             if self._wants_tick(partition, now_ms):
                 outputs.append(_partition_event(partition, TICK, now_ms, {}))
+        outputs += self._summaries(now_ms)
         if outputs:
             await self._backbone.append(outputs)
 
@@ -72,11 +82,54 @@ class Caretaker:
         self._ticked[partition] = (due_ms, now_ms)
         return True
 
+    def _summaries(self, now_ms: int) -> Sequence[Output]:
+        """What every partition is told of those that are ours, if it is time."""
+        found = {number: self._partitions.to_tell(number) for number in sorted(self._partitions.owned())}
+        tellable = {number: told for number, told in found.items() if told is not None}
+        if not tellable or not _is_due(self._told, tellable, now_ms):
+            return ()
+        self._told = _Told(now_ms, tellable)
+        heard: dict[str, int] = {}
+        for told in tellable.values():
+            heard = merged_heard(heard, told.heard)
+        summary = PartitionsSummary(
+            partitions=self._backbone.partitions,
+            counts={str(number): told.counts for number, told in tellable.items()},
+            heard=heard,
+        )
+        data = msgspec.to_builtins(summary)
+        by = f"/{min(tellable)}"
+        return [
+            _partition_event(number, PARTITION_SUMMARISED, now_ms, data, by)
+            for number in range(self._backbone.partitions)
+        ]
 
-def _partition_event(partition: int, event_type: str, now_ms: int, data: dict[str, str]) -> Output:
-    subject = f"partition/{partition}"
+
+class _Told(Struct, frozen=True):
+    """What was told last, and when."""
+
+    at_ms: int
+    found: dict[int, ToTell]
+
+
+def _is_due(last: _Told | None, found: dict[int, ToTell], now_ms: int) -> bool:
+    """At most once per interval, and within it only what others wait for; now and then in any case."""
+    if last is None:
+        return True
+    since_ms = now_ms - last.at_ms
+    if since_ms < FLEET_SUMMARY_INTERVAL_MS:
+        return False
+    return since_ms >= FLEET_SUMMARY_REPEAT_MS or _awaited(found) != _awaited(last.found)
+
+
+def _awaited(found: dict[int, ToTell]) -> object:
+    return [(number, told.counts, told.heard if told.heeds_sources else None) for number, told in found.items()]
+
+
+def _partition_event(partition: int, event_type: str, now_ms: int, data: dict[str, Any], by: str = "") -> Output:
+    subject = own_subject(partition)
     event = Event(
-        lineage=Lineage.root(SOURCE, f"{event_type}/{partition}/{now_ms}"),
+        lineage=Lineage.root(SOURCE, f"{event_type}/{partition}/{now_ms}{by}"),
         type=event_type,
         subject=subject,
         occurred_at=utc(now_ms),

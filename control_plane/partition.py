@@ -16,12 +16,15 @@ from msgspec.structs import replace
 from control_plane.catalogue import Controls
 from control_plane.causality.lineage import SOURCE
 from control_plane.errors import ContinuityBroken, InvalidMessage
-from control_plane.loop.arrival import Arrival
+from control_plane.loop.arrival import NO_FLEETS, Arrival
 from control_plane.loop.intake import check_event
 from control_plane.loop.step import Ask, Done, step
 from control_plane.messages import Command, Context, DeadLetter, Decision, Effect, Event, Verdict, topics
-from control_plane.messages.event import CONTROLS_ADOPTED, TICK
+from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.summary import summary_of
 from control_plane.messages.wire import decode_event, encode, encode_context
+from control_plane.partition_fleets import KnownFleets
+from control_plane.partition_held import Held, Mark, ToTell
 from control_plane.partition_rows import HELD_BYTES_MAX, Batch, PartitionRows, Touched, output_bytes
 from control_plane.ports.backbone import Commit, Output, Record, RowReader, Start
 from control_plane.ports.controls_source import ControlsSource
@@ -40,13 +43,7 @@ _TOPICS: dict[type, tuple[str, ...]] = {
     Effect: (topics.EFFECTS, topics.EVENTS),
     Context: (topics.CONTEXTS,),
 }
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """What is committed with the next offset: the last applied record's digest and the controls in force after it."""
-
-    last_digest: str
-    controls_revision: str
+_OF_THE_OWNER = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED})
 
 
 class Observer(Protocol):
@@ -63,16 +60,6 @@ class _Silent:
     def dead_lettered(self, letter: DeadLetter) -> None: ...
 
 
-class _Held:
-    """One partition that is ours."""
-
-    def __init__(self, number: int, rows: PartitionRows, mark: Mark, controls: Controls | None) -> None:
-        self.number = number
-        self.rows = rows
-        self.mark = mark
-        self.controls = controls
-
-
 class Partitions:
     """The owner that the backbone calls (`ports.backbone.Owner`)."""
 
@@ -80,14 +67,16 @@ class Partitions:
         self._engine = engine
         self._controls = controls
         self._observer = observer or _Silent()
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
 
     async def assigned(self, partition: int, rows: RowReader, start: Start) -> None:
         """Take a partition. Raises ContinuityBroken when its log is not the one that was applied."""
         mark = msgspec.json.decode(start.mark, type=Mark) if start.mark else Mark("", "")
         _check_continuity(partition, start, mark)
-        controls = self._controls.at(mark.controls_revision) if mark.controls_revision else None
-        self._held[partition] = _Held(partition, PartitionRows(rows, start.next_offset), mark, controls)
+        held = Held(partition, PartitionRows(rows, start.next_offset, partition), mark)
+        if mark.controls_revision:
+            held.adopt(self._controls.at(mark.controls_revision))
+        self._held[partition] = held
 
     async def revoked(self, partition: int) -> None:
         """Let go of a partition."""
@@ -101,6 +90,13 @@ class Partitions:
         """When a row of the partition next wants a tick."""
         held = self._held.get(partition)
         return held.rows.due_ms() if held else None
+
+    def to_tell(self, partition: int) -> ToTell | None:
+        """What the other partitions should know of this one; None while nothing in force asks for it."""
+        held = self._held.get(partition)
+        if held is None or held.controls is None or not held.tells:
+            return None
+        return ToTell(held.rows.fleets.counts(), dict(held.heard), held.controls.heeds_sources)
 
     async def take(self, partition: int, records: Sequence[Record]) -> Commit:
         """Take a batch through the loop, or as much of it as one commit may hold."""
@@ -128,42 +124,56 @@ class Partitions:
         if held is not None:
             held.rows.acknowledged(commit.batch_offset, commit.next_offset)
 
-    async def _take_segment(self, held: _Held, batch: Batch, segment: "list[tuple[Record, Event | None]]") -> None:
-        """Records between two that concern the whole partition: subjects are independent of one another here."""
+    async def _take_segment(self, held: Held, batch: Batch, segment: "list[tuple[Record, Event | None]]") -> None:
+        """Records between two that concern the whole partition: subjects are independent of one another here, but for
+        members of fleets, which are taken in the order of their records."""
         record, event = segment[0]
         if event is not None and _concerns_partition(event):
             await self._take_for_partition(held, batch, record, event)
             return
-        if not self._engine.concurrent:
+        if not self._engine.concurrent or held.rows.fleets.is_behind:
             await self._take_in_order(held, batch, segment)
             return
-        by_subject: dict[str, list[tuple[Record, Event | None]]] = {}
+        chains: dict[str, list[tuple[Record, Event | None]]] = {}
         for record, event in segment:
-            by_subject.setdefault(event.subject if event else "", []).append((record, event))
-        await asyncio.gather(*[self._take_in_order(held, batch, chain) for chain in by_subject.values()])
+            chains.setdefault(_chain_of(held, event), []).append((record, event))
+        await asyncio.gather(*[self._take_in_order(held, batch, chain) for chain in chains.values()])
 
-    async def _take_for_partition(self, held: _Held, batch: Batch, record: Record, event: Event) -> None:
+    async def _take_for_partition(self, held: Held, batch: Batch, record: Record, event: Event) -> None:
+        held.rows.fleets.move_to(record.offset, "")
         if event.type == CONTROLS_ADOPTED:
             revision = str(event.data.get("revision", ""))
-            held.controls = self._controls.at(revision)
+            held.adopt(self._controls.at(revision))
             held.mark = Mark(held.mark.last_digest, revision)
+            return
+        if event.type == PARTITION_SUMMARISED:
+            self._take_summary(held, batch, record, event)
             return
         for subject in held.rows.waiting_for(record):
             await self._take_one(held, batch, subject, record, event)
 
-    async def _take_in_order(self, held: _Held, batch: Batch, records: "list[tuple[Record, Event | None]]") -> None:
+    def _take_summary(self, held: Held, batch: Batch, record: Record, event: Event) -> None:
+        try:
+            held.rows.told.fold(record, summary_of(event.data))
+        except InvalidMessage as exc:
+            self._bury(held, batch, record, exc, subject=event.subject)
+
+    async def _take_in_order(self, held: Held, batch: Batch, records: "list[tuple[Record, Event | None]]") -> None:
         """One after the other, until the batch is full."""
         for number, (record, event) in enumerate(records, start=1):
             if event is None:
                 self._bury(held, batch, record, _why_not(record))
             else:
+                held.hear(event, record)
                 await self._take_one(held, batch, event.subject, record, event)
             if number % RECORDS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _take_one(self, held: _Held, batch: Batch, subject: str, record: Record, event: Event) -> None:
+    async def _take_one(self, held: Held, batch: Batch, subject: str, record: Record, event: Event) -> None:
         if record.offset >= batch.end:
             return
+        if held.rows.fleets.is_behind:
+            held.rows.fleets.move_to(record.offset, subject)
         touched = held.rows.touch(batch.touched, subject)
         if record.offset <= touched.row.applied:
             self._repeat(held, batch, touched, record, event)
@@ -186,7 +196,7 @@ class Partitions:
             self._observer.dead_lettered(letter)
         self._observer.stepped(event, done)
 
-    def _repeat(self, held: _Held, batch: Batch, touched: Touched, record: Record, event: Event) -> None:
+    def _repeat(self, held: Held, batch: Batch, touched: Touched, record: Record, event: Event) -> None:
         """A record that the row knows: what it still holds for it goes out again, and what was never folded is buried
         again."""
         again = [output for output in touched.held if output.input_offset == record.offset]
@@ -199,15 +209,17 @@ class Partitions:
         except InvalidMessage as exc:
             self._bury(held, batch, record, exc, subject=event.subject)
 
-    async def _step(self, held: _Held, row: Row, event: Event, record: Record) -> Done:
+    async def _step(self, held: Held, row: Row, event: Event, record: Record) -> Done:
         controls = _admit(held.controls, event, record)
-        result = step(controls, row, Arrival(event, record.offset, record.recorded_ms))
+        rows = held.rows
+        fleets = KnownFleets(rows.fleets, rows.told, record.recorded_ms) if held.is_member(row.subject) else NO_FLEETS
+        result = step(controls, row, Arrival(event, record.offset, record.recorded_ms, fleets, rows.told.heard))
         while isinstance(result, Ask):
             rulings = {q.id: await self._engine.rule(q, controls.policies) for q in result.questions}
             result = result.resume(rulings)
         return result
 
-    def _bury(self, held: _Held, batch: Batch, record: Record, reason: InvalidMessage, *, subject: str = "") -> None:
+    def _bury(self, held: Held, batch: Batch, record: Record, reason: InvalidMessage, *, subject: str = "") -> None:
         """Keep what must not be folded, with its reason; it follows from the record alone, so it needs no row."""
         letter = _letter(record, reason, subject)
         output = _buried(held.number, record, letter)
@@ -259,9 +271,14 @@ def _segments(records: Iterable[Record]) -> "list[list[tuple[Record, Event | Non
     return segments
 
 
+def _chain_of(held: Held, event: Event | None) -> str:
+    """Records of one chain are taken in their order: those of one subject, and those of all members of fleets."""
+    return "" if event is None or held.is_member(event.subject) else event.subject
+
+
 def _concerns_partition(event: Event) -> bool:
     """Whether the partition's owner appended it for all rows; from anybody else such an event is a dead letter."""
-    return event.type in (TICK, CONTROLS_ADOPTED) and event.lineage.source == SOURCE
+    return event.type in _OF_THE_OWNER and event.lineage.source == SOURCE
 
 
 def _why_not(record: Record) -> InvalidMessage:

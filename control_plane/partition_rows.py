@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from control_plane.partition_fleets import FleetSums
+from control_plane.partition_told import Told, own_subject
 from control_plane.ports.backbone import COMMIT_BYTES_MAX, Record, RowReader, RowWrite
 from state.rows import HeldOutput, Row, StoredRow, decode_head, decode_row, decode_stored, encode_stored
 
@@ -110,9 +112,15 @@ class RecentRows:
 
 
 class PartitionRows:
-    """Rows of one partition: the stored ones, and over them those of batches that are not yet committed."""
+    """Rows of one partition: the stored ones, and over them those of batches that are not yet committed.
 
-    def __init__(self, stored: RowReader, next_offset: int) -> None:
+    `fleets` counts them, `told` is the partition's own row.
+    """
+
+    def __init__(self, stored: RowReader, next_offset: int, partition: int = 0) -> None:
+        self.fleets = FleetSums(next_offset)
+        own_key = own_subject(partition).encode()
+        self.told = Told(partition, stored.get(own_key), next_offset)
         self._stored = stored
         self._newer: dict[str, _Newer] = {}
         self._due: dict[str, int] = {}
@@ -122,8 +130,12 @@ class PartitionRows:
         self._acknowledged_ahead: dict[str, int] = {}
         self._remembered = RecentRows()
         for key, value in stored.scan():
+            if key == own_key:
+                continue
             head = decode_head(value)
             subject = key.decode()
+            if head.standings:
+                self.fleets.found(subject, head.standings)
             if head.due_ms is not None:
                 self._wait(subject, head.due_ms)
             if head.held:
@@ -152,6 +164,8 @@ class PartitionRows:
     def replace(self, touched: Touched, row: Row, encoded: bytes, outputs: Sequence[HeldOutput]) -> None:
         """The row after one more record, with the outputs that follow from it. A tick in the same batch already sees
         it."""
+        if row.registered or touched.row.registered:
+            self.fleets.count(row.applied, row.subject, row.standing)
         touched.row, touched.encoded, touched.changed = row, encoded, True
         touched.held = (*touched.held, *outputs)
         self._wait(row.subject, row.due_ms())
@@ -164,16 +178,20 @@ class PartitionRows:
             if not found.changed:
                 continue
             self._newer[subject] = _Newer(batch_offset, found.row, found.held, len(found.encoded))
-            released = StoredRow(found.row.due_ms(), found.row.applied, EPOCH, (), found.encoded)
+            standings = self.fleets.standings(subject)
+            released = StoredRow(found.row.due_ms(), found.row.applied, EPOCH, (), standings, found.encoded)
             released_raw = encode_stored(released)
             holding_raw = encode_stored(replace(released, held=found.held)) if found.held else released_raw
             writes.append(RowWrite(subject.encode(), holding_raw, released_raw))
-        return tuple(writes)
+        told = self.told.write(EPOCH)
+        return (*writes, told) if told is not None else tuple(writes)
 
     def acknowledged(self, batch_offset: int, next_offset: int) -> None:
         """The batch that began at `batch_offset` is durable: its rows can be read from the store, its outputs are
         out."""
         self._acknowledged_below = next_offset
+        self.fleets.acknowledged(next_offset)
+        self.told.acknowledged(next_offset)
         ahead = self._acknowledged_ahead
         for subject in [subject for subject, applied in ahead.items() if applied < next_offset]:
             del ahead[subject]

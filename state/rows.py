@@ -88,13 +88,18 @@ class Standing(Struct, frozen=True, array_like=True, gc=False):
     healthy: tuple[str, ...]
 
 
+StandingAt = tuple[int, Standing | None]
+"""From which record on a subject stands like this; None when it is not registered."""
+
+
 class Row(Struct, frozen=True, kw_only=True, array_like=True):
     """What is known of one subject. Times are log time, milliseconds since the epoch.
 
     `parts` and `folded_ms` belong to the projections, by part name; `own` to the agents, by agent name. `applied` is
     the last offset that was folded, `now_ms` the greatest append time seen. `action_version` rises with each command,
     outcome and human act, never with telemetry. `seen` holds the digests of the last foreign events, 8 bytes each.
-    `registered` and `healthy` are what fleets are counted from. `timers` says when an agent wants to be woken by a tick.
+    `registered` and `healthy` are what fleets are counted from, `timers` says when an agent wants to be woken by a
+    tick.
     """
 
     subject: str
@@ -144,28 +149,42 @@ class HeldOutput(Struct, frozen=True, array_like=True, gc=False):
 
 
 class StoredRow(Struct, frozen=True, array_like=True, gc=False):
-    """A row as it is stored: what recovery needs to know of it comes first, so that it can be read alone."""
+    """A row as it is stored: what recovery needs to know of it comes first, so that it can be read alone.
+
+    `standings` are how the subject stands in its fleets and how it stood as long as records may come again, the last
+    one last; empty when it is not registered.
+    """
 
     due_ms: int | None
     applied: int
     epoch: int
     held: tuple[HeldOutput, ...]
+    standings: tuple[StandingAt, ...]
     row: bytes
 
 
 class StoredHead(Struct, frozen=True, array_like=True, gc=False):
-    """The beginning of a StoredRow, for recovering timers and held outputs without decoding the row."""
+    """The beginning of a StoredRow, for recovering timers, held outputs and fleets without decoding the row."""
 
     due_ms: int | None
     applied: int
     epoch: int
     held: tuple[HeldOutput, ...]
+    standings: tuple[StandingAt, ...]
+
+
+class StoredPartitionRow(StoredRow, frozen=True, array_like=True, gc=False):
+    """A partition's own row as it is stored, with the states it had before the batches that may come again, oldest
+    first."""
+
+    earlier: tuple[bytes, ...]
 
 
 _encoder = msgspec.msgpack.Encoder()
 _row_decoder = msgspec.msgpack.Decoder(Row)
 _stored_decoder = msgspec.msgpack.Decoder(StoredRow)
 _head_decoder = msgspec.msgpack.Decoder(StoredHead)
+_partition_row_decoder = msgspec.msgpack.Decoder(StoredPartitionRow)
 
 
 def encode_row(row: Row) -> bytes:
@@ -191,3 +210,14 @@ def decode_stored(raw: bytes) -> StoredRow:
 def decode_head(raw: bytes) -> StoredHead:
     """The head of a stored row."""
     return _head_decoder.decode(raw)
+
+
+def encode_partition_row(row: Row, earlier: tuple[bytes, ...], epoch: int) -> bytes:
+    """A partition's own row as it is stored, with its earlier states."""
+    return _encoder.encode(StoredPartitionRow(None, row.applied, epoch, (), (), encode_row(row), earlier))
+
+
+def decode_partition_row(raw: bytes) -> tuple[bytes, ...]:
+    """Every state that is stored of a partition's own row, the newest last."""
+    stored = _partition_row_decoder.decode(raw)
+    return (*stored.earlier, stored.row)

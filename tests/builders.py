@@ -14,8 +14,15 @@ from control_plane.catalogue.definitions import RuleInForce
 from control_plane.causality import Lineage
 from control_plane.causality.lineage import SOURCE, trail_step
 from control_plane.messages import Command, Decision, Event, Outcome, Question, Reason, Ruling, topics
-from control_plane.messages.event import CONTROLS_ADOPTED, TICK
+from control_plane.messages.event import (
+    CONTROLS_ADOPTED,
+    PARTITION_SUMMARISED,
+    SUBJECT_REGISTERED,
+    SUBJECT_RETIRED,
+    TICK,
+)
 from control_plane.messages.outcome import Status
+from control_plane.messages.summary import FleetCount, PartitionsSummary
 from control_plane.messages.wire import encode_event, utc
 from control_plane.ports.backbone import Output, Record
 from control_plane.ports.policy_engine import PolicySet
@@ -147,6 +154,37 @@ def adopted(revision: str, partition: int = 0, at_ms: int = NOW_MS) -> Event:
         {"revision": revision},
         subject=f"partition/{partition}",
         message_id=f"adopted/{revision}/{at_ms}",
+        source=SOURCE,
+        at_ms=at_ms,
+    )
+
+
+def registered(subject: str = WEB_1, *, message_id: str = "", at_ms: int = NOW_MS) -> Event:
+    """From here on the subject counts in its fleets."""
+    return event(SUBJECT_REGISTERED, subject=subject, message_id=message_id or f"registered/{subject}", at_ms=at_ms)
+
+
+def retired(subject: str = WEB_1, *, message_id: str = "", at_ms: int = NOW_MS) -> Event:
+    """From here on it counts in none."""
+    return event(SUBJECT_RETIRED, subject=subject, message_id=message_id or f"retired/{subject}", at_ms=at_ms)
+
+
+def summarised(
+    counts: Mapping[int, Mapping[str, FleetCount]] | None = None,
+    *,
+    partitions: int = 1,
+    heard: Mapping[str, int] | None = None,
+    partition: int = 0,
+    at_ms: int = NOW_MS,
+) -> Event:
+    """What an owner tells a partition of the partitions that it owns."""
+    of = {str(number): dict(found) for number, found in (counts or {}).items()}
+    summary = PartitionsSummary(partitions=partitions, counts=of, heard=dict(heard or {}))
+    return event(
+        PARTITION_SUMMARISED,
+        msgspec.to_builtins(summary),
+        subject=f"partition/{partition}",
+        message_id=f"summarised/{at_ms}",
         source=SOURCE,
         at_ms=at_ms,
     )

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from control_plane.errors import InvalidMessage
 from control_plane.messages import Subject
 from control_plane.messages.event import SUBJECT_REGISTERED
 from control_plane.ports.expressions import ExpressionMiss, Expressions, Program
 from state.projections import Projection
 from state.rows import Standing
 
-SUBJECTS_REMEMBERED_MAX = 200_000
+SUBJECTS_REMEMBERED_MAX = 100_000
 """Subjects whose fleets are not worked out again; beyond it all are forgotten at once."""
 
 SMALL_FLEET_BELOW = 10
@@ -68,7 +69,7 @@ class Fleets:
         if found is None:
             if len(self._of) >= SUBJECTS_REMEMBERED_MAX:
                 self._of.clear()
-            found = self._of[subject] = self._members_of(Subject.parse(subject))
+            found = self._of[subject] = self._members_of(subject)
         return found
 
     def health_of(self, subject: str, rows: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
@@ -80,8 +81,12 @@ class Fleets:
         scope = self._expressions.scope({**self._variables, "subject": _as_variable(found), "rows": rows})
         return tuple(fleet.revision for fleet in judged if _holds(fleet.healthy, scope))
 
-    def _members_of(self, subject: Subject) -> tuple[Fleet, ...]:
-        scope = self._expressions.scope({**self._variables, "subject": _as_variable(subject)})
+    def _members_of(self, subject: str) -> tuple[Fleet, ...]:
+        try:
+            found = Subject.parse(subject)
+        except InvalidMessage:
+            return ()  # It will be a dead letter.
+        scope = self._expressions.scope({**self._variables, "subject": _as_variable(found)})
         return tuple(fleet for fleet in self.all if _holds(fleet.members, scope))
 
 

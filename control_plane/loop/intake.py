@@ -19,7 +19,7 @@ EVENT_FUTURE_MAX_MS = 300_000
 """How far a producer's clock may run ahead of ours."""
 
 _OWN_SUBJECT_KIND: Final = "partition/"
-"""Subjects of Setpoint's own: what its ticks and adoptions are about."""
+"""Subjects of Setpoint's own: what its ticks, adoptions and summaries are about."""
 
 
 def admit(raw: bytes, now_ms: int, controls: Controls) -> Event:
@@ -35,7 +35,9 @@ def check_event(event: Event, recorded_ms: int, controls: Controls) -> Subject:
     subject = Subject.parse(event.subject)
     if is_reserved(event.type):
         _check_own(event)
+        _check_subject(event)
         return subject
+    _check_subject(event)
     _check_type(event, controls)
     ahead_ms = ms_of(event.occurred_at) - recorded_ms
     if ahead_ms > EVENT_FUTURE_MAX_MS:
@@ -63,6 +65,10 @@ def _check_not_ours(event: Event) -> None:
             field="source",
             cure="Name the system that the event comes from.",
         )
+
+
+def _check_subject(event: Event) -> None:
+    """Nobody's event may be folded into the row that is a partition's own."""
     if event.subject.startswith(_OWN_SUBJECT_KIND):
         raise InvalidMessage(
             "subject_reserved",

@@ -4,9 +4,12 @@ A summary is the `data` of a `partition.summarised` event. It is as old as its r
 were the world.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct
+
+from control_plane.errors import InvalidMessage
 
 FLEET_SUMMARY_INTERVAL_MS = 1_000
 """How often an owner tells at most; and so how far the counts of another partition may be behind."""
@@ -56,3 +59,13 @@ class FleetSummary(Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     down: int = 0
     unknown: str = ""
+
+
+def summary_of(data: dict[str, Any]) -> PartitionsSummary:
+    """What a `partition.summarised` event says. Raises InvalidMessage."""
+    try:
+        return msgspec.convert(data, PartitionsSummary)
+    except msgspec.ValidationError as exc:
+        raise InvalidMessage(
+            "schema_broken", f"this is no summary: {exc}", field="data", cure="Only owners of partitions may write it."
+        ) from exc

@@ -5,12 +5,13 @@ It folds record by record with `step` alone: no batches, no crashes, nothing of 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from control_plane.adapters.memory import MemoryLog
-from control_plane.catalogue import Controls
+from control_plane.catalogue import Controls, Fleet
 from control_plane.causality.lineage import SOURCE
 from control_plane.errors import InvalidMessage
 from control_plane.loop.arrival import Arrival
@@ -25,10 +26,12 @@ from control_plane.messages import (
     Event,
     Question,
     Ruling,
+    Subject,
     Verdict,
     topics,
 )
-from control_plane.messages.event import CONTROLS_ADOPTED, EFFECT_JUDGED, TICK
+from control_plane.messages.event import CONTROLS_ADOPTED, EFFECT_JUDGED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.summary import SUMMARY_AGE_MAX_MS, FleetSummary
 from control_plane.messages.wire import decode, decode_event, encode, encode_context
 from control_plane.ports.backbone import Record
 from control_plane.ports.controls_source import ControlsSource
@@ -69,9 +72,13 @@ class CleanFold:
         self.rows: dict[str, Row] = {}
         self.said: list[Said] = []
         self._partition = partition
+        self._own = f"partition/{partition}"
         self._source = controls
         self._answer = answer
         self._controls: Controls | None = None
+        self._partitions = 0
+        self._told: dict[str, dict[str, Any]] = {}
+        self._heard: dict[str, int] = {}
 
     def fold(self, record: Record) -> None:
         """Take one record."""
@@ -80,6 +87,8 @@ class CleanFold:
             by_owner = event.lineage.source == SOURCE
             if event.type == CONTROLS_ADOPTED and by_owner:
                 self._controls = self._source.at(event.data["revision"])
+            elif event.type == PARTITION_SUMMARISED and by_owner:
+                self._take_summary(event, record)
             elif event.type == TICK and by_owner:
                 for subject, row in sorted(self.rows.items()):
                     due_ms = row.due_ms()
@@ -103,7 +112,8 @@ class CleanFold:
     def _step(self, subject: str, event: Event, record: Record) -> None:
         assert self._controls is not None
         before = self.rows.get(subject, Row(subject=subject))
-        result = step(self._controls, before, Arrival(event, record.offset, record.recorded_ms))
+        arrival = Arrival(event, record.offset, record.recorded_ms, self._fleets(record), dict(self._heard))
+        result = step(self._controls, before, arrival)
         while isinstance(result, Ask):
             result = result.resume({question.id: self._answer(question) for question in result.questions})
         if len(encode_row(result.row)) > ROW_BYTES_MAX:
@@ -114,6 +124,41 @@ class CleanFold:
         self._say(subject, result)
         for failure in result.failures:
             self._bury(record, failure.reason, subject, failure.agent)
+
+    def _take_summary(self, event: Event, record: Record) -> None:
+        """What was told last, in a row of the partition's own."""
+        at_ms = max(record.recorded_ms, self.rows[self._own].now_ms if self._own in self.rows else 0)
+        self._partitions = event.data["partitions"]
+        for number, counts in event.data["counts"].items():
+            self._told[number] = {"at_ms": at_ms, "counts": counts}
+        for source, heard_ms in event.data["heard"].items():
+            self._heard[source] = max(heard_ms, self._heard.get(source, 0))
+        parts = {"partitions": self._partitions, "told": dict(self._told), "heard": dict(self._heard)}
+        self.rows[self._own] = Row(subject=self._own, applied=record.offset, now_ms=at_ms, parts=parts)
+
+    def _fleets(self, record: Record) -> dict[str, FleetSummary]:
+        """Every fleet, counted over all rows of this partition, and as it was told of the others."""
+        assert self._controls is not None
+        return {fleet.name: self._fleet(fleet, record) for fleet in self._controls.fleets.all}
+
+    def _fleet(self, fleet: Fleet, record: Record) -> FleetSummary:
+        others = [str(number) for number in range(self._partitions) if number != self._partition]
+        told = [self._told.get(number) for number in others]
+        unknown = "" if self._partitions else "nothing was told of the partitions yet"
+        for number, found in zip(others, told, strict=True):
+            unknown = unknown or _why_unknown(number, found, fleet, record.recorded_ms)
+        if unknown:
+            return FleetSummary(unknown=unknown)
+        members = [row for row in self.rows.values() if row.registered and _is_in(self._controls, fleet, row)]
+        healthy = [row for row in members if fleet.healthy is None or fleet.revision in row.healthy]
+        down = [row for row in members if row not in healthy or row.live]
+        counts = [found["counts"][fleet.name] for found in told if found is not None]
+        return FleetSummary(
+            size=len(members) + sum(count["size"] for count in counts),
+            healthy=len(healthy) + sum(count["healthy"] for count in counts),
+            in_flight=len([row for row in members if row.live]) + sum(count["in_flight"] for count in counts),
+            down=len(down) + sum(count["down"] for count in counts),
+        )
 
     def _say(self, subject: str, done: Done) -> None:
         for message in done.said:
@@ -135,6 +180,26 @@ class CleanFold:
             agent=agent,
         )
         self.said.append((topics.DEAD_LETTERS, letter.subject, letter.lineage.message_id, encode(letter)))
+
+
+def _is_in(controls: Controls | None, fleet: Fleet, row: Row) -> bool:
+    assert controls is not None
+    subject = Subject.parse(row.subject)
+    as_variable = {"kind": subject.kind, "name": subject.name, "id": subject.id}
+    return fleet.members.evaluate(controls.expressions.scope({"subject": as_variable})) is True
+
+
+def _why_unknown(number: str, told: dict[str, Any] | None, fleet: Fleet, now_ms: int) -> str:
+    if told is None:
+        return f"partition {number} was never heard of"
+    age_ms = now_ms - told["at_ms"]
+    if age_ms > SUMMARY_AGE_MAX_MS:
+        return (
+            f"partition {number} was last heard of {age_ms} ms ago, and after {SUMMARY_AGE_MAX_MS} ms it is not known "
+            "any more"
+        )
+    known = told["counts"].get(fleet.name, {}).get("revision") == fleet.revision
+    return "" if known else f"partition {number} counts it under another definition"
 
 
 def _no_controls() -> InvalidMessage:

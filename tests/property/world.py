@@ -99,6 +99,10 @@ class MoodyEngine:
 class World:
     """One run. `happened` counts what befell it, so that a test can tell that the runs were not idle."""
 
+    control_sets = CONTROL_SETS
+    controls = CONTROLS
+    subjects = SUBJECTS
+
     def __init__(
         self, seed: int, order: Order, *, owner: type[Partitions] = Partitions, lane: type[Lane] = Lane
     ) -> None:
@@ -128,7 +132,7 @@ class World:
         await self._come_to_rest()
 
     async def _start(self) -> None:
-        self._partitions = self._owner_type(engine=self._engine, controls=CONTROLS)
+        self._partitions = self._owner_type(engine=self._engine, controls=self.controls)
         self._lanes = [self._lane_type(self.log, n, self._partitions, self.order) for n in range(PARTITIONS)]
         for lane in self._lanes:
             await lane.assign()
@@ -186,7 +190,7 @@ class World:
         return builders.event(
             self._random.choice(("service.measured", "service.measured", "service.asked")),
             data=data,
-            subject=self._random.choice(SUBJECTS),
+            subject=self._random.choice(self.subjects),
             message_id=f"e{self._events}",
             at_ms=self.clock.now_ms() - self._random.choice((0, 0, 0, 700, 90_000)),
         )
@@ -244,7 +248,7 @@ class World:
         self.log.append([builders.output(builders.tick(partition, self.clock.now_ms()), partition)])
 
     def _adopt(self, partition: int) -> None:
-        revision = self._random.choice(CONTROL_SETS).revision
+        revision = self._random.choice(self.control_sets).revision
         self.log.append([builders.output(builders.adopted(revision, partition, self.clock.now_ms()), partition)])
 
     def _append(self, value: bytes, partition: int | None = None) -> None:

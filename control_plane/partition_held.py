@@ -1,0 +1,62 @@
+"""One partition that a process owns: its rows, its mark, the controls in force, and what others should know of it.
+
+Takes no records: `control_plane.partition` does.
+"""
+
+import msgspec
+
+from control_plane.catalogue import Controls
+from control_plane.causality.lineage import SOURCE
+from control_plane.messages import Event
+from control_plane.messages.summary import HEARD_SOURCES_MAX, FleetCount
+from control_plane.partition_rows import PartitionRows
+from control_plane.partition_told import merged_heard
+from control_plane.ports.backbone import Record
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What is committed with the next offset: the last applied record's digest and the controls in force after it."""
+
+    last_digest: str
+    controls_revision: str
+
+
+class ToTell(msgspec.Struct, frozen=True):
+    """What the other partitions should know of one: its fleets, and when it last heard each source.
+
+    `heeds_sources` says that somebody waits for the latter.
+    """
+
+    counts: dict[str, FleetCount]
+    heard: dict[str, int]
+    heeds_sources: bool
+
+
+class Held:
+    """One partition that is ours. `heard` is when it heard each foreign source since it is ours."""
+
+    def __init__(self, number: int, rows: PartitionRows, mark: Mark) -> None:
+        self.number = number
+        self.rows = rows
+        self.mark = mark
+        self.controls: Controls | None = None
+        self.heard: dict[str, int] = {}
+        self.tells = False
+
+    def adopt(self, controls: Controls) -> None:
+        """Follow these controls from here on."""
+        self.controls = controls
+        self.rows.fleets.adopt(controls.fleets)
+        self.tells = bool(controls.fleets) or controls.heeds_sources
+
+    def hear(self, event: Event, record: Record) -> None:
+        """A source was heard."""
+        source = event.lineage.source
+        if self.tells and source != SOURCE:
+            self.heard[source] = record.recorded_ms
+            if len(self.heard) > HEARD_SOURCES_MAX:
+                self.heard = merged_heard(self.heard, {})
+
+    def is_member(self, subject: str) -> bool:
+        """Whether the subject is in a fleet: what is decided on it may depend on the fleet's other members."""
+        return self.controls is not None and bool(self.controls.fleets.of(subject))
