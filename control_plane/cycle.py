@@ -20,6 +20,8 @@ from control_plane.messages import Command, Effect, Event, Outcome, Question, Ru
 from control_plane.messages.event import TICK
 from control_plane.messages.outcome import Status
 from control_plane.messages.wire import decode_event, encode, utc
+from control_plane.partition_fleets import FleetSums, KnownFleets
+from control_plane.partition_told import Told
 from state.rows import Row
 
 Rule = Callable[[Question], Ruling]
@@ -35,6 +37,7 @@ class Cycle:
         self.refused: list[InvalidMessage] = []
         self.failures: list[AgentFailure] = []
         self.heard: dict[str, int] = {}
+        self._fleets = FleetSums(0, controls.fleets)
         self._rule = rule
         self._execute = execute
         self._offset = 0
@@ -69,8 +72,11 @@ class Cycle:
             self.refused.append(refused)
             return ()
         row = self.rows.get(event.subject, Row(subject=event.subject))
-        done = self._answered(step(self.controls, row, Arrival(event, self._offset, now_ms, heard=self.heard)))
+        fleets = KnownFleets(self._fleets, Told.alone(), now_ms)
+        done = self._answered(step(self.controls, row, Arrival(event, self._offset, now_ms, fleets, self.heard)))
         self.rows[event.subject] = done.row
+        self._fleets.count(self._offset, event.subject, done.row.standing)
+        self._fleets.acknowledged(self._offset)
         self.failures += done.failures
         return done.said
 

@@ -60,21 +60,16 @@ class FleetSums:
         before = known[-1][1] if known else None
         if before == standing:
             return
-        self._standings[subject] = (*known, (offset, standing))
+        self._standings[subject] = (*self._needed(known), (offset, standing))
         if self._fleets is not None:
             self._move(self._fleets, subject, before, standing)
 
     def standings(self, subject: str) -> tuple[StandingAt, ...]:
         """How a subject stands, and how it stood as long as records may come again; as its row is stored."""
-        known = self._standings.get(subject)
-        if known is None:
-            return ()
-        first = max((at for at, found in enumerate(known) if found[0] < self._acknowledged_below), default=0)
-        known = known[first:]
-        if known == () or (len(known) == 1 and known[0][1] is None):
+        known = self._needed(self._standings.get(subject, ()))
+        if len(known) == 1 and known[0][1] is None:
             del self._standings[subject]
             return ()
-        self._standings[subject] = known
         return known
 
     def acknowledged(self, next_offset: int) -> None:
@@ -97,6 +92,11 @@ class FleetSums:
     def sums(self, fleet: str) -> Sequence[int]:
         """Size, healthy, in flight and down of a fleet in force."""
         return self._sums[fleet]
+
+    def _needed(self, known: tuple[StandingAt, ...]) -> tuple[StandingAt, ...]:
+        """The standings from the last one on that no record comes again for."""
+        below = [at for at, (offset, _) in enumerate(known) if offset < self._acknowledged_below]
+        return known[below[-1] :] if below else known
 
     def _count_anew(self, fleets: Fleets) -> None:
         self._sums = {name: [0, 0, 0, 0] for name in fleets.revisions}

@@ -47,6 +47,13 @@ class Told:
         self._earlier: list[tuple[int, bytes]] = []
         self._changed = False
 
+    @classmethod
+    def alone(cls) -> "Told":
+        """For the one partition of a loop that has no others."""
+        told = cls(0)
+        told._parts = _Parts(partitions=1)
+        return told
+
     @property
     def heard(self) -> Mapping[str, int]:
         """When each foreign source was last heard in any partition."""

@@ -87,7 +87,7 @@ class Loop:
 
         Args:
             agents: Python agents under test.
-            declarations: YAML of intents, rows and rules, as text or as files, several documents in one if need be.
+            declarations: YAML of intents, rows, fleets and rules, as text or as files, several documents in one if need be.
             policy: rules on every decision that no guard stops.
             executor: carries out every command at once.
             subject_kind: for intents that agents name and nobody declares: they are declared without limits.
@@ -234,9 +234,9 @@ def _declared(declarations: Sequence[str | Path]) -> list[ControlItem]:
     for number, given in enumerate(declarations):
         file, text = (str(given), given.read_text()) if isinstance(given, Path) else (f"declaration {number}", given)
         for document in read_yaml(file, text, flaws) or ():
-            heads = [(head, document.text(head)) for head in ("intent", "row", "rule") if document.text(head)]
+            heads = [(head, document.text(head)) for head in ("intent", "row", "fleet", "rule") if document.text(head)]
             if not heads:
-                flaws.add(file, document, "it declares no intent, row or rule", "Begin it with `intent: NAME`.")
+                flaws.add(file, document, "it declares no intent, row, fleet or rule", "Begin it with `intent: NAME`.")
             items += [ControlItem(head, name or "", canonical(document.plain())) for head, name in heads[:1]]
     if len(flaws):
         raise InvalidWorkspace(tuple(flaws))

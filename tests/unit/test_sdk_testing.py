@@ -122,6 +122,22 @@ def test_policy_and_executor_are_the_tests_own() -> None:
     assert [outcome.status for outcome in failing.outcomes] == ["failed"]
 
 
+def test_a_limit_on_the_share_of_a_fleet_holds_as_in_production() -> None:
+    fleet = "fleet: web\nmembers: subject.kind == 'service'\nhealthy: rows.health.rss < 400.0\n"
+    limited = GUARD.replace("cooldown: 30s", "fleet_share_max: 0.2")
+    loop = Loop(declarations=[HEALTH, limited, fleet])
+    members = [f"service/web-{number}" for number in range(10)]
+    for member in members:
+        loop.send("subject.registered", member)
+        loop.send("service.measured", member, {"rss": 100.0})
+
+    for member in members[:3]:
+        loop.send("service.measured", member, {"rss": 500.0})
+
+    assert [command.subject for command in loop.commands] == members[:2]
+    assert loop.verdicts[-1].reasons[0].code == "fleet_share"
+
+
 async def test_a_slow_agent_is_asked_and_its_answer_judged_inside_a_running_loop_too() -> None:
     loop = Loop(Thinker(), declarations=HEALTH)
 
@@ -149,5 +165,5 @@ def test_an_event_that_would_be_a_dead_letter_fails_the_test() -> None:
 
 
 def test_a_declaration_of_something_else_is_named_with_its_place() -> None:
-    with pytest.raises(InvalidWorkspace, match="it declares no intent, row or rule"):
+    with pytest.raises(InvalidWorkspace, match="it declares no intent, row, fleet or rule"):
         Loop(declarations="executor: dry_run\nkind: dry_run\n")
