@@ -2,6 +2,7 @@
 
 from control_plane.adapters.regorus.checks import check_policies
 from control_plane.adapters.regorus.engine import RegorusEngine
+from control_plane.adapters.regorus.permits import permit_rules
 from control_plane.adapters.regorus.testing import TestReport, run_tests
 
-__all__ = ["RegorusEngine", "TestReport", "check_policies", "run_tests"]
+__all__ = ["RegorusEngine", "TestReport", "check_policies", "permit_rules", "run_tests"]
