@@ -87,7 +87,8 @@ class Loop:
 
         Args:
             agents: Python agents under test.
-            declarations: YAML of intents, rows, fleets and rules, as text or as files, several documents in one if need be.
+            declarations: YAML of intents, rows, fleets and rules, as text or as files, several documents in one if
+                need be.
             policy: rules on every decision that no guard stops.
             executor: carries out every command at once.
             subject_kind: for intents that agents name and nobody declares: they are declared without limits.
