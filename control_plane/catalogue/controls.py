@@ -25,6 +25,7 @@ REVISION_CHARS = 12
 TOPIC_OF_KIND: Mapping[str, str] = {
     "intent": topics.INTENTS,
     "executor": topics.INTENTS,
+    "trigger": topics.INTENTS,
     "rule": topics.AGENTS,
     "agent": topics.AGENTS,
     "row": topics.SCHEMAS,

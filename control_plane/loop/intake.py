@@ -10,8 +10,15 @@ from control_plane.catalogue import Controls
 from control_plane.causality.lineage import SOURCE
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Event, Proposed, Subject
+from control_plane.messages.cancellation import cancellation_of
 from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
-from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX, is_reserved
+from control_plane.messages.event import (
+    CANCELLATION_REQUESTED,
+    DECISION_PROPOSED,
+    EFFECT_JUDGED,
+    OUTCOME_PREFIX,
+    is_reserved,
+)
 from control_plane.messages.wire import decode_event, effect_of, ms_of, outcome_of, proposed_of
 from control_plane.ports.schemas import SchemaViolation
 
@@ -86,6 +93,8 @@ def _check_own(event: Event) -> None:
         effect_of(event)
     elif event.type == DECISION_PROPOSED:
         _check_proposal(proposed_of(event))
+    elif event.type == CANCELLATION_REQUESTED:
+        cancellation_of(event)
     else:
         raise InvalidMessage(
             "type_reserved",

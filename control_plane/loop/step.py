@@ -19,6 +19,7 @@ from control_plane.loop import approval, briefing, deliberation, feedback, foldi
 from control_plane.loop.arrival import Arrival
 from control_plane.messages import Command, Context, Decision, Effect, Event, Question, Ruling, Subject, Verdict
 from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, TICK
+from control_plane.messages.proposed import PERSON_PREFIX
 from control_plane.messages.wire import effect_of, outcome_of, proposed_of
 from control_plane.ports.expressions import ExpressionInvalid, Program
 from state.rows import Row
@@ -119,7 +120,7 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
         row = feedback.sampled(row, shared.scope, controls)
     row, contexts = _brief_slow_agents(listeners.slow if listeners is not None else (), row, shared)
     row, proposals, failures = _deliberate(awake, row, shared, controls)
-    wanted = [*_brought(event, controls), *proposals]
+    wanted = [*_brought(event, row, controls), *proposals]
     row, said = yield from _decided(wanted, before, row, arrival, shared, controls)
     return Done(row, (*effects, *contexts, *said), failures, missed=missed)
 
@@ -167,10 +168,18 @@ def _taken_in(row: Row, arrival: Arrival) -> Row | str:
         if event.type.startswith(OUTCOME_PREFIX):
             matched = feedback.with_outcome(row, outcome_of(event))
         elif event.type == DECISION_PROPOSED:
-            matched = feedback.with_answer(row, proposed_of(event))
+            proposed = proposed_of(event)
+            if proposed.by_person:
+                return _foreign(row, arrival)
+            matched = feedback.with_answer(row, proposed)
         else:
             matched = feedback.with_effect_heard(row, effect_of(event))
         return "unmatched" if matched is None else matched
+    return _foreign(row, arrival)
+
+
+def _foreign(row: Row, arrival: Arrival) -> Row | str:
+    """What nobody here waits for is taken once, by its source and id."""
     remembered = folding.remembered(row, arrival)
     return "duplicate" if remembered is None else remembered
 
@@ -187,11 +196,15 @@ def _brief_slow_agents(agents: tuple[AgentInForce, ...], row: Row, shared: brief
     return row, contexts
 
 
-def _brought(event: Event, controls: Controls) -> "list[tuple[AgentInForce | None, Decision]]":
-    """The decisions that a slow agent's answer carries, stamped with the controls that they are ruled under."""
+def _brought(event: Event, row: Row, controls: Controls) -> "list[tuple[AgentInForce | None, Decision]]":
+    """The decisions that a slow agent's answer or a person's proposal carries, stamped with the controls that they are
+    ruled under. A person was shown no row, so nothing can have outdated it; what must hold stands in `still_when`."""
     if event.type != DECISION_PROPOSED:
         return []
     proposed = proposed_of(event)
+    if proposed.by_person:
+        stamps = {"controls_revision": controls.revision, "action_version": row.action_version}
+        return [(None, replace(decision, **stamps)) for decision in proposed.decisions]
     found = controls.agent(proposed.agent)
     return [(found, replace(decision, controls_revision=controls.revision)) for decision in proposed.decisions]
 
@@ -255,7 +268,7 @@ def _case(
     controls: Controls,
     peers: tuple[Peers, ...],
 ) -> Case:
-    """The case of a decision. An agent that is no longer in force is granted nothing."""
+    """The case of a decision."""
     reads = found.agent.reads if found is not None else ()
     rows = {part: shared.views[part] for part in reads if part in shared.views}
     still_when, invalid_expression = _compiled(decision, controls)
@@ -266,7 +279,7 @@ def _case(
         subject=shared.subject,
         row=row,
         now_ms=row.now_ms,
-        granted=found.agent.intents if found is not None else (),
+        granted=found.agent.intents if found is not None else _granted_without_agent(decision, controls),
         from_outside=shared.event.type == DECISION_PROPOSED,
         rows=rows,
         ages_ms={part: row.now_ms - row.folded_ms[part] for part in rows},
@@ -275,6 +288,11 @@ def _case(
         invalid_expression=invalid_expression,
         peers=peers,
     )
+
+
+def _granted_without_agent(decision: Decision, controls: Controls) -> tuple[str, ...]:
+    """A person may propose whatever is in the catalogue; an agent that is no longer in force nothing."""
+    return tuple(controls.intents) if decision.agent.startswith(PERSON_PREFIX) else ()
 
 
 def _compiled(decision: Decision, controls: Controls) -> tuple[Program | None, str | None]:

@@ -46,7 +46,12 @@ EFFECT_JUDGED = "effect.judged"
 OUTCOME_PREFIX = "command."
 """Outcomes come back as `command.succeeded`, `command.failed` and so on."""
 
-RESERVED = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, DECISION_PROPOSED, EFFECT_JUDGED})
+CANCELLATION_REQUESTED = "cancellation.requested"
+"""A person wants a command not to be begun; executors heed it at the instant of acting."""
+
+RESERVED = frozenset(
+    {TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, DECISION_PROPOSED, EFFECT_JUDGED, CANCELLATION_REQUESTED}
+)
 """Types that only Setpoint itself may publish; with `OUTCOME_PREFIX` they are refused from outside."""
 
 

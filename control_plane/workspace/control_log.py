@@ -1,10 +1,12 @@
 """Controls as they travel: items and sets as records of the control topics, and back, compiled.
 
-The loop asks for the controls of a revision (`ports.controls_source`), the start publishes what a workspace declares.
-Says nothing about which revision a partition follows: that stands in `events.v1`.
+The loop asks for the controls of a revision (`ports.controls_source`), a start and an apply publish what a workspace
+declares. Says nothing about which revision a partition follows: that stands in `events.v1`.
 """
 
-from typing import TypeVar
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +15,7 @@ from control_plane.catalogue import ControlItem, Controls, ControlSet
 from control_plane.catalogue.controls import TOPIC_OF_KIND
 from control_plane.errors import ContinuityBroken, DataDamaged
 from control_plane.messages import topics
+from control_plane.messages.cancellation import Cancellation
 from control_plane.ports.backbone import Output
 from control_plane.ports.log_reader import LogReader
 from control_plane.workspace.compiling import Tools, compile_controls
@@ -22,6 +25,13 @@ PARTITION = 0
 
 COMPILED_REVISIONS_MAX = 16
 """Compiled revisions that are kept; one that is asked for again after so many others is compiled again."""
+
+
+CANCELLATIONS_MAX: Final = 10_000
+"""Cancelled commands that are remembered, the newest; each only matters until its command's deadline."""
+
+_STARTED_WITH: Final = b"started_with"
+_CANCELLATION: Final = b"cancellation/"
 
 
 class _ItemBody(Struct, frozen=True):
@@ -36,14 +46,25 @@ class _SetBody(Struct, frozen=True):
     items: tuple[str, ...]
 
 
-B = TypeVar("B", _ItemBody, _SetBody)
+class _StartedWith(Struct, frozen=True):
+    revision: str
+
+
+B = TypeVar("B", _ItemBody, _SetBody, _StartedWith, Cancellation)
 
 
 class ControlLog:
-    """All items and sets that the control topics hold. `wanted` is the revision of the newest set, if there is one."""
+    """All that the control topics hold. `wanted` is the revision of the newest set, if there is one; `started_with` the
+    one that a workspace's folder had when a service was last started on it. `catch_up` reads on, for a revision that is
+    asked for before this process has heard of it.
+    """
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, catch_up: Callable[[], None] = lambda: None) -> None:
         self.wanted: str | None = None
+        self.started_with: str | None = None
+        self.cancellations: OrderedDict[str, Cancellation] = OrderedDict()
+        self.catch_up = catch_up
+        self._wanted_offset = -1
         self._tools = tools
         self._items: dict[str, ControlItem] = {}
         self._sets: dict[str, tuple[str, ...]] = {}
@@ -56,21 +77,32 @@ class ControlLog:
         for topic in topics.CONTROLS:
             if reader.partitions(topic):
                 for record in reader.read(topic, PARTITION):
-                    found.note(record.topic, record.key, record.value)
+                    found.note(record.topic, record.key, record.value, record.offset)
         return found
 
-    def note(self, topic: str, key: bytes, value: bytes) -> None:
+    def note(self, topic: str, key: bytes, value: bytes, offset: int | None = None) -> None:
         """One more record of a control topic, read or just published. Raises DataDamaged. An empty value is a
-        tombstone of compaction and says nothing."""
+        tombstone of compaction and says nothing. Records may come twice and, with their offsets, in any order."""
         if not value:
             return
-        if topic == topics.CONTROL_SETS:
+        if topic != topics.CONTROL_SETS:
+            item = decode_item(topic, key, value)
+            self._items[item.key] = item
+        elif key == _STARTED_WITH:
+            self.started_with = _decoded(topic, key, value, _StartedWith).revision
+        elif key.startswith(_CANCELLATION):
+            self._cancelled(_decoded(topic, key, value, Cancellation))
+        else:
             revision, keys = decode_set(key, value)
             self._sets[revision] = keys
-            self.wanted = revision
-            return
-        item = decode_item(topic, key, value)
-        self._items[item.key] = item
+            if offset is None or offset > self._wanted_offset:
+                self.wanted = revision
+                self._wanted_offset = self._wanted_offset if offset is None else offset
+
+    def _cancelled(self, wish: Cancellation) -> None:
+        self.cancellations.setdefault(wish.command_id, wish)
+        while len(self.cancellations) > CANCELLATIONS_MAX:
+            self.cancellations.popitem(last=False)
 
     def holds_item(self, item: ControlItem) -> bool:
         """Whether this very version of the item stands on the log."""
@@ -78,6 +110,8 @@ class ControlLog:
 
     def control_set(self, revision: str) -> ControlSet:
         """The items of a revision. Raises ContinuityBroken when one of them, or the set, is not there."""
+        if revision not in self._sets:
+            self.catch_up()
         keys = self._sets.get(revision)
         missing = [f"the set {revision!r}"] if keys is None else [key for key in keys if key not in self._items]
         if keys is None or missing:
@@ -97,15 +131,24 @@ class ControlLog:
         """The controls of a revision, compiled once. Raises ContinuityBroken or DataDamaged."""
         compiled = self._compiled.get(revision)
         if compiled is None:
-            compiled = compile_controls(self.control_set(revision), self._tools)
-            while len(self._compiled) >= COMPILED_REVISIONS_MAX:
-                del self._compiled[next(iter(self._compiled))]
-            self._compiled[revision] = compiled
+            compiled = self.compiled(self.control_set(revision))
+            self.keep(compiled)
         return compiled
+
+    def compiled(self, control_set: ControlSet) -> Controls:
+        """A set compiled, published or not; on any thread."""
+        return compile_controls(control_set, self._tools)
+
+    def keep(self, compiled: Controls) -> None:
+        """Have these controls at hand when their revision is asked for."""
+        while len(self._compiled) >= COMPILED_REVISIONS_MAX:
+            del self._compiled[next(iter(self._compiled))]
+        self._compiled[compiled.revision] = compiled
 
 
 def outputs_to_publish(control_set: ControlSet, already: ControlLog) -> list[Output]:
-    """What has to be appended so that this set is the one that is wanted: items that are new, then the set."""
+    """What has to be appended so that this set is the one that is wanted: items that are new, then the set. Only the
+    set's record puts anything in force, so who dies in between has changed nothing."""
     outputs = [encode_item(item) for item in control_set.items if not already.holds_item(item)]
     if outputs or already.wanted != control_set.revision:
         outputs.append(encode_set(control_set))
@@ -122,6 +165,17 @@ def encode_set(control_set: ControlSet) -> Output:
     """A set as a record of `controls.v1`; it names its items and does not repeat them."""
     body = _SetBody(revision=control_set.revision, items=control_set.keys)
     return Output(topics.CONTROL_SETS, control_set.revision.encode(), msgspec.json.encode(body), PARTITION)
+
+
+def encode_started_with(revision: str) -> Output:
+    """What a workspace's folder holds at a start, as a record of `controls.v1`: the next start can then tell a folder
+    that was edited from one that an apply has overtaken."""
+    return Output(topics.CONTROL_SETS, _STARTED_WITH, msgspec.json.encode(_StartedWith(revision)), PARTITION)
+
+
+def encode_cancellation(wish: Cancellation) -> Output:
+    """A cancellation as a record of `controls.v1`, where executors hear of it ahead of their backlog."""
+    return Output(topics.CONTROL_SETS, _CANCELLATION + wish.command_id.encode(), msgspec.json.encode(wish), PARTITION)
 
 
 def decode_item(topic: str, key: bytes, value: bytes) -> ControlItem:

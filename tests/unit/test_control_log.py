@@ -7,14 +7,17 @@ from control_plane.adapters.memory import MemoryLog, VirtualClock
 from control_plane.catalogue import ControlSet
 from control_plane.errors import ContinuityBroken, DataDamaged
 from control_plane.messages import topics
+from control_plane.messages.cancellation import Cancellation
 from control_plane.ports.backbone import Output
 from control_plane.workspace.control_log import (
     COMPILED_REVISIONS_MAX,
     ControlLog,
     decode_item,
     decode_set,
+    encode_cancellation,
     encode_item,
     encode_set,
+    encode_started_with,
     outputs_to_publish,
 )
 from tests import builders
@@ -159,3 +162,45 @@ def test_a_set_that_names_other_items_under_its_revision_is_not_believed() -> No
 
     with pytest.raises(DataDamaged, match="was changed after it was published"):
         read(log).at(FIRST.revision)
+
+
+def test_records_that_are_heard_late_or_twice_do_not_turn_time_back() -> None:
+    controls = read(published(FIRST, SECOND))
+
+    controls.note(topics.CONTROL_SETS, encode_set(FIRST).key, encode_set(FIRST).value, 0)
+
+    assert controls.wanted == SECOND.revision
+
+
+def test_what_a_workspace_held_at_the_last_start_is_remembered_and_puts_nothing_in_force() -> None:
+    log = published(FIRST)
+    log.append([encode_started_with(SECOND.revision)])
+
+    assert (read(log).started_with, read(log).wanted) == (SECOND.revision, FIRST.revision)
+
+
+def test_a_revision_that_was_not_heard_of_yet_is_read_from_the_log_before_anything_is_given_up() -> None:
+    log = published(FIRST)
+    controls = read(log)
+    log.append(outputs_to_publish(SECOND, controls))
+
+    def catch_up() -> None:
+        for topic in topics.CONTROLS:
+            for record in log.read(topic, 0):
+                controls.note(record.topic, record.key, record.value, record.offset)
+
+    controls.catch_up = catch_up
+
+    assert controls.at(SECOND.revision).revision == SECOND.revision
+    assert controls.wanted == SECOND.revision
+
+
+def test_a_cancellation_is_heard_by_whoever_follows_the_controls_and_the_first_one_stands() -> None:
+    wish = Cancellation(command_id="c1", by="person/admin", because="wrong one", until_ms=5)
+    log = published(FIRST)
+    log.append([encode_cancellation(wish), encode_cancellation(msgspec.structs.replace(wish, by="person/b"))])
+
+    found = read(log)
+
+    assert found.cancellations["c1"].reason == "cancelled by person/admin: wrong one"
+    assert found.wanted == FIRST.revision

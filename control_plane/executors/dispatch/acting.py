@@ -26,6 +26,7 @@ from control_plane.loop.execution import (
     outcome_of,
 )
 from control_plane.messages import Command, Outcome
+from control_plane.messages.outcome import Status
 from control_plane.ports.clock import Clock
 from control_plane.ports.executor import Executor
 from control_plane.ports.ledger import Begin, Conclusion, Entry, Ledger, Release
@@ -61,9 +62,7 @@ class Acting:
         self._counters = counters
         self._patience = patience
         self._subject_free = subject_free
-        self._gates = {
-            name: Gate(executor, _terms(executor, bounds), self._enter) for name, executor in executors.items()
-        }
+        self._gates = {name: self._new_gate(executor) for name, executor in executors.items()}
         self._lanes = Lanes()
         self._held: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
@@ -104,6 +103,27 @@ class Acting:
             self._hold(outcome.command_id)
             self._outbox.put(outcome)
 
+    def use(self, executors: Mapping[str, Executor]) -> None:
+        """Call these from now on. Calls under way end on the executor that they began on; it is stopped after them."""
+        before, self._gates = (
+            self._gates,
+            {
+                name: gate
+                if (gate := self._gates.get(name)) is not None and gate.executor is executor
+                else self._new_gate(executor)
+                for name, executor in executors.items()
+            },
+        )
+        for name, gate in before.items():
+            if self._gates.get(name) is not gate:
+                for work in gate.retire(self._stop_of(gate.executor)):
+                    self._go_on(work)
+
+    def has_begun(self, command: Command) -> bool | None:
+        """Whether an attempt at a command may have been made; None when the command is not in memory."""
+        work = self._lanes.find(command.subject, command.lineage.message_id)
+        return None if work is None else work.attempts > 0 or work.doubtful
+
     def spawn(self, running: Coroutine[Any, Any, None]) -> None:
         """Run something as long as dispatch runs; whatever it raises stops dispatch."""
         task = asyncio.create_task(running)
@@ -140,10 +160,19 @@ class Acting:
         self._held.discard(command_id)
         self._counters.held = len(self._held)
 
+    def _stop_of(self, executor: Executor) -> Callable[[], None]:
+        return lambda: self.spawn(calls.stop(executor))
+
+    def _new_gate(self, executor: Executor) -> Gate:
+        return Gate(executor, _terms(executor, self._bounds), self._enter)
+
     def _go_on(self, work: Work) -> None:
         """It is this one's turn, or its time has come."""
+        # Executors may have changed while it waited.
+        work.gate = self._gates.get(work.command.executor)
         if work.gate is None:
-            self._conclude(work, Conclude("refused", f"no executor {work.command.executor} is known here"))
+            status: Status = "unknown" if work.doubtful else "refused"
+            self._conclude(work, Conclude(status, f"no executor {work.command.executor} is known here"))
         else:
             work.gate.ask(work)
 

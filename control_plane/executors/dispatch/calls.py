@@ -6,7 +6,7 @@ import logging
 from control_plane.executors.dispatch.counters import DispatchCounters
 from control_plane.executors.dispatch.work import Gate
 from control_plane.messages import Command
-from control_plane.ports.executor import Attempt, Found
+from control_plane.ports.executor import Attempt, Executor, Found
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,15 @@ async def look(gate: Gate, command: Command, counters: DispatchCounters) -> Foun
     except Exception as error:  # noqa: BLE001 - one executor must not stop the others
         _log.exception("an executor raised while reconciling", extra=_fields(gate, command))
         return Found(state="unknown", detail=f"reconciling raised {type(error).__name__}: {error}")
+
+
+async def stop(executor: Executor) -> None:
+    """Close one that is no longer in force, while the others go on."""
+    try:
+        async with asyncio.timeout(executor.attempt_timeout_s):
+            await executor.stop()
+    except Exception:  # noqa: BLE001 - one executor must not stop the others
+        _log.exception("an executor that is no longer in force could not be stopped", extra={"executor": executor.name})
 
 
 def _fields(gate: Gate, command: Command) -> dict[str, str]:

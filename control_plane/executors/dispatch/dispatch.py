@@ -119,6 +119,26 @@ class Dispatch:
         for entry in taken.leased:
             self._acting.admit(entry)
 
+    async def use(self, executors: Mapping[str, Executor]) -> None:
+        """Change over to these executors, without a pause: those that are the same object stay as they are. What one of
+        them raises at its start is raised here, and nothing was changed."""
+        fresh = [executor for name, executor in executors.items() if self._executors.get(name) is not executor]
+        started: list[Executor] = []
+        try:
+            for executor in fresh:
+                started.append(executor)
+                await executor.start()
+        except BaseException:
+            for executor in started:
+                await executor.stop()
+            raise
+        self._executors = executors
+        self._acting.use(executors)
+
+    def has_begun(self, command: Command) -> bool | None:
+        """Whether an attempt at a command may have been made; None when that is not known in this process."""
+        return self._acting.has_begun(command)
+
     async def stop(self) -> None:
         """Let attempts under way end, publish what came of them, and let go. To be called before the backbone stops."""
         self._stopping = True

@@ -60,6 +60,7 @@ class Gate:
         self._free = executor.concurrency_max
         self._enter = enter
         self._line: deque[Work] = deque()
+        self._emptied: Callable[[], None] | None = None
 
     def ask(self, work: Work) -> None:
         """Go in now, or when somebody leaves."""
@@ -73,8 +74,21 @@ class Gate:
         """Give the place to the next in line."""
         if self._line:
             self._enter(self._line.popleft())
-        else:
-            self._free += 1
+            return
+        self._free += 1
+        self._say_if_empty()
+
+    def retire(self, emptied: Callable[[], None]) -> deque[Work]:
+        """Those inside end here, and `emptied` is called once the last has left. Gives those who stood in line."""
+        waiting, self._line = self._line, deque()
+        self._emptied = emptied
+        self._say_if_empty()
+        return waiting
+
+    def _say_if_empty(self) -> None:
+        if self._emptied is not None and self._free == self.executor.concurrency_max:
+            self._emptied()
+            self._emptied = None
 
 
 class Lanes:
@@ -91,6 +105,10 @@ class Lanes:
             return True
         lane.append(work)
         return False
+
+    def find(self, subject: str, command_id: str) -> Work | None:
+        """A command that stands in its subject's lane."""
+        return next((work for work in self._lanes.get(subject, ()) if work.command_id == command_id), None)
 
     def leave(self, work: Work) -> Work | None:
         """The first one is over; gives the next."""
