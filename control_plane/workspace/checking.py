@@ -12,15 +12,15 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from control_plane.catalogue import ControlItem
-from control_plane.catalogue.definitions import EventType, IntentDefinition, Name, RowDefinition, RuleDefinition
+from control_plane.catalogue.definitions import EventType, IntentDefinition, Name, RuleDefinition
 from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX
 from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import ExpressionInvalid, Expressions
 from control_plane.ports.schemas import SchemaInvalid, SchemaViolation
-from control_plane.workspace.compiling import compile_field
 from control_plane.workspace.declarations import Declared, Documents
 from control_plane.workspace.expression_checks import ExpressionChecks, FieldsOfRows
 from control_plane.workspace.flaws import Flaws, Place, did_you_mean, shown
+from control_plane.workspace.row_checks import check_rows
 from control_plane.workspace.rule_checks import check_rule, readable, waits_for_silence, warn_of_stale_rows
 from control_plane.workspace.tools import CheckTools
 from control_plane.workspace.yaml_tree import Node
@@ -59,22 +59,8 @@ class Checking:
                 self._flaws.add(found.file, found.node.get("executor"), problem, cure)
 
     def rows(self) -> None:
-        """Every field is folded in one way, from what an event holds."""
-        for found, row in self._documents.rows.sound():
-            for name, field in row.fields.items():
-                node = found.node.get("fields", name) or found.node
-                before = len(self._flaws)
-                checks = self._expressions(found)
-                for key in ("last", "first"):
-                    checks.check(key, node.get(key), {"data"})
-                for key in ("min", "max", "mean"):
-                    checks.check("of", node.get(key, "of"), {"data"})
-                if field.count is not None and field.count.of is not None and field.count.of not in row.on:
-                    cure = did_you_mean(field.count.of, row.on, f"Add {field.count.of} to on.")
-                    problem = f"{name} counts {field.count.of}, but the row is not fed by it"
-                    self._flaws.add(found.file, node.get("count", "of"), problem, cure)
-                if len(self._flaws) == before:
-                    self._compiled(found, node, name, row)
+        """Every field is folded in one way, from what an event holds, and all of them have room in a row."""
+        check_rows(self._documents.rows, self._tools.compiling.expressions, self._expressions, self._flaws)
 
     def fleets(self) -> None:
         """Every fleet says by the subject who is in it, and by its rows who is healthy."""
@@ -188,13 +174,6 @@ class Checking:
             problem = f"the parameters do not fit the intent {intent.name}: {exc.detail}"
             cure = f"Write them as {intent.file} declares them."
             self._flaws.add(found.file, node or found.node.get("propose"), problem, cure)
-
-    def _compiled(self, found: Declared[RowDefinition], node: Node, name: str, row: RowDefinition) -> None:
-        try:
-            compile_field(name, row.fields[name], self._tools.compiling.expressions)
-        except (ValueError, ExpressionInvalid) as exc:
-            problem, _, cure = str(exc).partition("; ")
-            self._flaws.add(found.file, node, problem, f"{cure or 'Change it'}.".capitalize())
 
     def _built(self, found: Declared[RuleDefinition]) -> None:
         try:

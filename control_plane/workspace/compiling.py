@@ -105,11 +105,21 @@ def compile_fleet(item: ControlItem, tools: Tools) -> Fleet:
     return Fleet(name=definition.fleet, revision=item.revision, members=members, healthy=healthy)
 
 
+class FieldInvalid(ValueError):
+    """A field that cannot be folded as it says; `key` is where it says so."""
+
+    def __init__(self, problem: str, cure: str, key: str = "") -> None:
+        super().__init__(f"{problem}; {cure}")
+        self.problem = problem
+        self.cure = cure
+        self.key = key
+
+
 def compile_field(name: str, field: FieldDefinition, expressions: Expressions) -> Field:
-    """One field of a row part. Raises ExpressionInvalid, and ValueError when it cannot be folded as it says."""
+    """One field of a row part. Raises ExpressionInvalid, and FieldInvalid when it cannot be folded as it says."""
     ways = [way for way in KINDS if getattr(field, way) is not None]
     if len(ways) != 1:
-        raise ValueError(f"field {name!r} is folded in {len(ways)} ways; name exactly one of {', '.join(KINDS)}")
+        raise FieldInvalid(f"field {name!r} is folded in {len(ways)} ways", f"Name exactly one of {', '.join(KINDS)}.")
     kind: Any = ways[0]
     how = getattr(field, kind)
     if isinstance(how, str):
@@ -129,12 +139,10 @@ def _window(how: WindowDefinition) -> Window:
     length_ms = parse_duration_ms(how.window)
     lateness_ms = None if how.lateness is None else parse_duration_ms(how.lateness)
     if length_ms < WINDOW_MS_MIN:
-        raise ValueError(f"a window of {how.window} is too short; make it {WINDOW_MS_MIN}ms or longer")
+        raise FieldInvalid(f"a window of {how.window} is too short", f"Make it {WINDOW_MS_MIN}ms or longer.", "window")
     if lateness_ms is not None and lateness_ms > length_ms:
-        raise ValueError(
-            f"a lateness of {how.lateness} is longer than the window of {how.window}, and an event that is older than "
-            "the window never counts; make it shorter, or leave it out"
-        )
+        problem = f"an event that is {how.lateness} late is older than the window of {how.window} and never counts"
+        raise FieldInvalid(problem, "Make lateness shorter, or leave it out.", "lateness")
     return Window(length_ms=length_ms, tumbling=how.tumbling, lateness_ms=lateness_ms)
 
 

@@ -103,6 +103,9 @@ class _Reading:
             (source.path, read_yaml(source.path, source.text, flaws)) for source in folder.in_folder(name, *YAML)
         ]
         self._complete = len(flaws) == before and name not in folder.unread
+        for path, documents in self._trees:
+            if documents == ():
+                flaws.warn(path, None, "this file declares nothing", f"Begin it with `{head}: NAME`, or take it out.")
 
     def of(self, definition: type[D]) -> Declarations[D]:
         """The documents, all of one shape."""

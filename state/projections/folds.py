@@ -86,9 +86,10 @@ def keeping_last(value_bytes_max: int) -> Fold:
     def add(kept: Any, value: Any, occurred_ms: int, now_ms: int) -> Any:
         if _is_nothing(value):
             return kept, MISSED
-        if kept is not None and occurred_ms < kept[0]:
-            return kept
-        return [occurred_ms, value] if _fits(value, value_bytes_max) else ([occurred_ms, None], MISSED)
+        is_last = kept is None or occurred_ms >= kept[0]
+        if _fits(value, value_bytes_max):
+            return [occurred_ms, value] if is_last else kept
+        return [occurred_ms, None] if is_last else kept, MISSED
 
     return Fold(add, _LIST_BYTES + NUMBER_BYTES_MAX + value_bytes_max)
 
@@ -99,9 +100,10 @@ def keeping_first(value_bytes_max: int) -> Fold:
     def add(kept: Any, value: Any, occurred_ms: int, now_ms: int) -> Any:
         if _is_nothing(value):
             return kept, MISSED
-        if kept is not None and occurred_ms >= kept[0]:
-            return kept
-        return [occurred_ms, value] if _fits(value, value_bytes_max) else ([occurred_ms, None], MISSED)
+        is_first = kept is None or occurred_ms < kept[0]
+        if _fits(value, value_bytes_max):
+            return [occurred_ms, value] if is_first else kept
+        return [occurred_ms, None] if is_first else kept, MISSED
 
     return Fold(add, _LIST_BYTES + NUMBER_BYTES_MAX + value_bytes_max)
 

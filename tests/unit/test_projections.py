@@ -280,16 +280,16 @@ class TestParts:
 
 @pytest.mark.parametrize("definition", [{}, {"last": "data.a", "first": "data.a"}])
 def test_a_field_is_folded_in_exactly_one_way(definition: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="name exactly one of last, first, count, rate, min, max, mean, quantile"):
+    with pytest.raises(ValueError, match="Name exactly one of last, first, count, rate, min, max, mean, quantile"):
         field(**definition)
 
 
 @pytest.mark.parametrize(
     ("window", "said"),
     [
-        ({"window": "19ms"}, "a window of 19ms is too short; make it 20ms or longer"),
+        ({"window": "19ms"}, "a window of 19ms is too short; Make it 20ms or longer"),
         ({"window": "0s"}, "a window of 0s is too short"),
-        ({"window": "1m", "lateness": "2m"}, "a lateness of 2m is longer than the window of 1m"),
+        ({"window": "1m", "lateness": "2m"}, "an event that is 2m late is older than the window of 1m and never counts"),
     ],
 )
 def test_a_window_that_cannot_be_kept_is_refused(window: dict[str, str], said: str) -> None:
