@@ -92,7 +92,7 @@ class Buckets:
         if now_ms - kept["heard_ms"] >= self._window_ms:
             return 0
         edge_ms = self._bucket(kept["newest_ms"] + now_ms - kept["heard_ms"]) - self._window_ms
-        return sum(many for begins_ms, many in kept["buckets"] if begins_ms > edge_ms)
+        return sum([int(many) for begins_ms, many in kept["buckets"] if begins_ms > edge_ms])
 
     def falls_ms(self, kept: Any, below: int) -> int:
         """When the window will hold fewer than `below`, as a time of the log, if nothing comes."""
@@ -102,7 +102,7 @@ class Buckets:
             if total >= below:
                 leaves_ms = begins_ms + self._window_ms
                 first_ms = leaves_ms + -leaves_ms % self._width_ms
-                return heard_ms + min(self._window_ms, max(0, first_ms - int(kept["newest_ms"])))
+                return heard_ms + min(self._window_ms, max(0, int(first_ms - kept["newest_ms"])))
         return heard_ms
 
     def _bucket(self, time_ms: int) -> int:

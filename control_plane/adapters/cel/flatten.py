@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from control_plane.adapters.cel.anchors import Anchor, anchor_of
 from control_plane.adapters.cel.tokens import Token, tokens_of
 from control_plane.ports.expressions import ExpressionInvalid
 
@@ -58,12 +59,13 @@ class Need:
 class Flat:
     """An expression over flat variables, and the variables that it needs.
 
-    A `demanding` one cannot be true unless all of them are there.
+    A `demanding` one cannot be true unless all of them are there; only such a one may have an anchor.
     """
 
     text: str
     needs: tuple[Need, ...]
     demanding: bool
+    anchor: Anchor | None
 
 
 def flatten(text: str) -> Flat:
@@ -76,6 +78,8 @@ class _Rewriter:
         self._text = text
         self._tokens = tokens_of(text)
         self._needs: dict[str, Need] = {}
+        self._variables: dict[int, tuple[int, str]] = {}
+        """Where a path begins, the index after its last token, and its flat variable."""
         self._pieces: list[str] = []
         self._copied_to = 0
         self._bound: list[tuple[str, int]] = []
@@ -87,7 +91,9 @@ class _Rewriter:
             self._bound = [(name, end) for name, end in self._bound if at < end]
             at = self._name(at) if self._tokens[at].kind == "name" else self._other(at)
         self._pieces.append(self._text[self._copied_to :])
-        return Flat("".join(self._pieces), tuple(self._needs.values()), self._is_demanding())
+        demanding = self._is_demanding()
+        anchor = anchor_of(self._tokens[:at], self._variables) if demanding else None
+        return Flat("".join(self._pieces), tuple(self._needs.values()), demanding, anchor)
 
     def _is_demanding(self) -> bool:
         """Whether a missing variable is sure to keep the whole from being true: nothing but `&&` between its outermost
@@ -215,6 +221,7 @@ class _Rewriter:
 
     def _replace(self, at: int, end: int, need: Need) -> None:
         self._needs[need.name] = need
+        self._variables[at] = (end, need.name)
         self._pieces += (self._text[self._copied_to : self._tokens[at].start], need.name)
         self._copied_to = self._tokens[end - 1].end
 

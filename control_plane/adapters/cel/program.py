@@ -24,15 +24,17 @@ _ABSENT: Final = object()
 class CelScope:
     """The variables of one event; they must not change while the scope is in use."""
 
-    __slots__ = ("_variables", "absent", "context", "names")
+    __slots__ = ("_variables", "absent", "context", "names", "values")
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
         self._variables = variables
         self.context = cel.Context()
         self.names: set[str] = set()
         """Flat variables that were looked up, whether they were found or not."""
+        self.values: dict[str, Any] = {}
+        """Those that were found, as they came."""
         self.absent: set[str] = set()
-        """Those of them that were not."""
+        """Those that were not."""
 
     def provide(self, needs: tuple[Need, ...]) -> None:
         """Look up what was not yet. What is missing stays undefined: reading it is a miss, passing by it is none."""
@@ -47,6 +49,7 @@ class CelScope:
             return
         try:
             self.context.add_variable(name, value)
+            self.values[name] = value
         except (ValueError, TypeError, OverflowError):
             # No CEL value, such as a lone surrogate in a text: as good as missing.
             self.absent.add(name)
@@ -56,7 +59,7 @@ class CelProgram:
     """One compiled expression. `flat` is its text over flat variables; without one of those that it `demands` it is
     sure to miss or not to hold."""
 
-    __slots__ = ("_names", "demands", "execute", "flat", "needs", "paths", "reads", "source")
+    __slots__ = ("_names", "anchor", "demands", "execute", "flat", "needs", "paths", "reads", "source")
 
     def __init__(self, source: str, flat: Flat) -> None:
         self.source = source
@@ -64,6 +67,7 @@ class CelProgram:
         self.reads = frozenset(path[0] for path in self.paths)
         self.execute: Callable[[Any], Any] = compiled(flat.text).execute
         self.flat = flat.text
+        self.anchor = flat.anchor
         self.needs = flat.needs
         self.demands = frozenset(need.name for need in flat.needs) if flat.demanding else frozenset()
         self._names = frozenset(need.name for need in flat.needs)

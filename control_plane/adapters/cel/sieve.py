@@ -1,13 +1,15 @@
-"""Many conditions on one scope: which of them hold? Most events meet none, and one evaluation says so for a hundred.
+"""Many conditions on one scope: which of them hold? Most events meet none, and one question says so for all.
 
-Conditions of the same variables are joined by `||`, in a tree: where the whole does not hold, none of its parts does;
-where it holds or cannot be evaluated, the parts are asked. So what a condition costs alone it costs only when it may
-hold.
+Conditions that hang on comparing one variable with a literal are looked up. The others are joined by `||`, in a tree:
+where the whole does not hold, none of its parts does; where it holds or cannot be evaluated, the parts are asked. So
+what a condition costs alone it costs only when it may hold.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from control_plane.adapters.cel.anchors import EXACT_MAX
 from control_plane.adapters.cel.program import FAULTS, CelProgram, CelScope, compiled
 from control_plane.ports.expressions import Scope, Sifted
 
@@ -40,9 +42,10 @@ class CelSieve:
 class _Leaf:
     """One condition, at all the positions where it stands."""
 
-    __slots__ = ("_execute", "positions", "text")
+    __slots__ = ("_execute", "anchor", "positions", "text")
 
     def __init__(self, program: CelProgram) -> None:
+        self.anchor = program.anchor
         self.text: str = program.flat
         self.positions: list[int] = []
         self._execute = program.execute
@@ -76,6 +79,63 @@ class _Branch:
         return sum([part.sift(context, holding) for part in self._parts])
 
 
+class _Equal:
+    """Conditions that hold only while one variable equals a literal, by that literal."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._leaves: dict[str | float, list[_Leaf]] = {}
+
+    def add(self, literal: str | float, leaf: _Leaf) -> None:
+        self._leaves.setdefault(literal, []).append(leaf)
+
+    def sift(self, scope: CelScope, holding: list[int]) -> int:
+        value = scope.values[self._name]
+        leaves: Iterable[_Leaf] = ()
+        if value.__class__ is str or _is_exact(value):
+            leaves = self._leaves.get(value, ())
+        elif _is_number(value):
+            leaves = [leaf for some in self._leaves.values() for leaf in some]
+        # Anything else equals none of them.
+        return sum([leaf.sift(scope.context, holding) for leaf in leaves])
+
+
+class _Limits:
+    """Conditions that are nothing but comparing one variable with a number, in the order of these."""
+
+    def __init__(self, name: str, compares: str) -> None:
+        self._name = name
+        self._below_value = compares in (">", ">=")
+        self._bisect = bisect_right if compares in (">=", "<") else bisect_left
+        self._limits: list[float] = []
+        self._leaves: list[_Leaf] = []
+
+    def add(self, literal: float, leaf: _Leaf) -> None:
+        at = bisect_right(self._limits, literal)
+        self._limits.insert(at, literal)
+        self._leaves.insert(at, leaf)
+
+    def sift(self, scope: CelScope, holding: list[int]) -> int:
+        value = scope.values[self._name]
+        if not _is_number(value):
+            return sum([len(leaf.positions) for leaf in self._leaves])
+        if not _is_exact(value):
+            return sum([leaf.sift(scope.context, holding) for leaf in self._leaves])
+        cut = self._bisect(self._limits, value)
+        for leaf in self._leaves[:cut] if self._below_value else self._leaves[cut:]:
+            holding += leaf.positions
+        return 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or type(value) is int  # No bool: to the library it is no number.
+
+
+def _is_exact(value: Any) -> bool:
+    """Whether comparing the value with an anchor's number means the same here and in the library."""
+    return _is_number(value) and -EXACT_MAX <= value <= EXACT_MAX
+
+
 class _Group:
     """Conditions that read the same variables and, if `names` is not empty, cannot hold unless all of these are
     there."""
@@ -83,15 +143,33 @@ class _Group:
     def __init__(self, names: frozenset[str], members: Sequence[_Leaf]) -> None:
         self._names = names
         self._size = sum(len(leaf.positions) for leaf in members)
-        self._parts = [_joined(members[at : at + JOINED_MAX]) for at in range(0, len(members), JOINED_MAX)]
+        self._anchored: dict[tuple[str, str], _Equal | _Limits] = {}
+        others = [leaf for leaf in members if not self._anchor(leaf)]
+        self._parts = [_joined(others[at : at + JOINED_MAX]) for at in range(0, len(others), JOINED_MAX)]
 
     def sift(self, scope: CelScope, holding: list[int]) -> int:
         if scope.absent and not self._names.isdisjoint(scope.absent):
             return self._size
         missed = 0
+        for anchored in self._anchored.values():
+            missed += anchored.sift(scope, holding)
         for part in self._parts:
             missed += part.sift(scope.context, holding)
         return missed
+
+    def _anchor(self, leaf: _Leaf) -> bool:
+        anchor = leaf.anchor
+        if anchor is None:
+            return False
+        where = (anchor.name, anchor.compares)
+        if anchor.compares == "==":
+            equal = self._anchored.setdefault(where, _Equal(anchor.name))
+            equal.add(anchor.literal, leaf)  # type: ignore[arg-type]
+            return True
+        if not anchor.whole or isinstance(anchor.literal, str):
+            return False
+        self._anchored.setdefault(where, _Limits(*where)).add(anchor.literal, leaf)
+        return True
 
 
 def _by_names(programs: Sequence[CelProgram]) -> dict[frozenset[str], list[_Leaf]]:

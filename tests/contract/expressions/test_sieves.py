@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from control_plane.adapters.cel import CelExpressions
+from control_plane.adapters.cel.sieve import _Leaf
 from control_plane.ports.expressions import ExpressionInvalid, ExpressionMiss, Expressions
 from tests.contract.expressions.test_flat_expressions import expressions as texts
 from tests.contract.expressions.test_flat_expressions import variables
@@ -46,6 +47,53 @@ def test_a_sieve_lets_through_what_holds_alone(some: list[str], scope: dict[str,
     assert list(sifted.holding) == holding
     # `false && data.absent` is no miss by itself; in a sieve it is, because nothing of it is evaluated.
     assert missed <= sifted.missed <= len(some) - len(holding)
+
+
+literals = st.sampled_from(
+    [
+        *("1", "-1", "0", "1.5", "-0.5", "1e3", "0x1", "1u", "9007199254740993", "9007199254740992", "true", "null"),
+        *('"a"', "'a'", 'r"a"', '"\\u0061"', '""', "'''a'''", '"é"'),
+    ]
+)
+comparisons = st.builds(
+    lambda pair, mirrored, compares: f" {compares} ".join(reversed(pair) if mirrored else pair),
+    st.tuples(st.sampled_from(["data.a", "data.b", 'data["a"]', "data.a.b", "(data.a)", "size(data.a)"]), literals),
+    st.booleans(),
+    st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
+)
+plain = st.lists(comparisons, min_size=1, max_size=3).map(" && ".join)
+fields = st.one_of(
+    st.integers(-2, 2),
+    st.sampled_from([1.0, 1.5, -0.5, 1e3, float("inf"), float("nan"), 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1]),
+    st.sampled_from(["a", "", "é", "b", True, False, None, "\ud800"]),
+    st.sampled_from([(), ("a",)]).map(list),
+    st.sampled_from([{}, {"b": 1}]),
+)
+
+
+@settings(deadline=None, max_examples=500)
+@given(some=st.lists(plain, max_size=30), data=st.dictionaries(st.sampled_from("ab"), fields))
+def test_what_is_looked_up_holds_where_it_holds_when_it_is_evaluated(some: list[str], data: dict[str, Any]) -> None:
+    language = CelExpressions()
+    sound = [text for text in some if is_expression(text)]
+
+    sifted = language.sieve([language.compile(text) for text in sound]).sift(language.scope({"data": data}))
+
+    assert list(sifted.holding) == one_by_one(language, sound, {"data": data})[0]
+
+
+def test_of_hundreds_on_one_variable_only_those_are_asked_that_may_hold(
+    expressions: Expressions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = [expressions.compile(f'data.site == "s{n}" && data.n > 1') for n in range(300)]
+    sieve = expressions.sieve([*programs, *(expressions.compile(f"data.n > {n}.5") for n in range(300))])
+    asked: list[str] = []
+    monkeypatch.setattr(_Leaf, "sift", lambda leaf, context, holding: asked.append(leaf.text) or 0)
+
+    sifted = sieve.sift(expressions.scope({"data": {"site": "s7", "n": 2}}))
+
+    assert asked == ['__v_data_0site == "s7" && __v_data_0n > 1']
+    assert list(sifted.holding) == [300, 301]
 
 
 @pytest.mark.parametrize("many", [1, 16, 17, 128, 129, 1_000])
