@@ -24,14 +24,17 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
-    found = {}
+    found: dict[str, Any] = {}
     for backbone in [EMBEDDED, *filter(None, [asked.backbone])]:
         name = backbone.partition(":")[0]
         found[name] = _measured(backbone, asked.rounds, asked.events)
         if not asked.as_json:
             print(_table(name, found[name]), flush=True)
+    found["rules"] = _run("tests.bench.rules")
     if asked.as_json:
         print(json.dumps(found))
+    else:
+        print(_rules_table(found["rules"]))
     return 0
 
 
@@ -73,6 +76,15 @@ def _table(name: str, figures: dict[str, list[float]]) -> str:
     p99 = statistics.median(figures["p99_ms"])
     judged = f"{_verdict(p99 <= P99_GOAL_MS)} {P99_GOAL_MS:g} ms"
     lines.append(f"  event to command at 200/s, p99   {_spread(figures['p99_ms'])} ms, {judged}")
+    return "\n".join(lines)
+
+
+def _rules_table(figures: dict[str, Any]) -> str:
+    lines = [f"rules, us per event in memory; without any {figures['empty']['us_per_event']:.0f}"]
+    for count, kinds in figures.items():
+        if count != "empty":
+            shown = ", ".join(f"{kind} {found['us_per_event']:.0f}" for kind, found in kinds.items())
+            lines.append(f"  {count:>6}: {shown}")
     return "\n".join(lines)
 
 

@@ -55,7 +55,8 @@ def _missing(n: int) -> str:
 
 def _controls(count: int, on: str, when: Callable[[int], str], *, keeping: bool = False) -> Controls:
     rules = [
-        builders.rule(f"rule_{n}", on=on.format(n=n), when=when(n), propose={"because": "too hot"}) for n in range(count)
+        builders.rule(f"rule_{n}", on=on.format(n=n), when=when(n), propose={"because": "too hot"})
+        for n in range(count)
     ]
     if keeping:
         keeps = {"count": {"min": 2, "window": "1ms"}, "when": "data.celsius > 10.0"}
@@ -94,4 +95,4 @@ def _figures(cost_us: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(tuple(int(given) for given in sys.argv[1:]) or COUNTS), indent=1))
+    print(json.dumps(measure(tuple(int(given) for given in sys.argv[1:]) or COUNTS)))
