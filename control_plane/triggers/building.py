@@ -12,6 +12,7 @@ from control_plane.messages.wire import encode_event
 from control_plane.ports.backbone import Output
 from control_plane.ports.webhooks import Webhook
 from control_plane.triggers.folder import FolderKeys, FolderTrigger, examine_folder
+from control_plane.triggers.kafka_topic import KafkaKeys, KafkaTrigger, examine_kafka
 from control_plane.triggers.process_probe import MEASURED, PROBED, ProcessProbe, ProcessProbeKeys
 from control_plane.triggers.timer import Timer, TimerKeys, examine_timer
 from control_plane.triggers.tools import Declared, TriggerTools
@@ -38,6 +39,7 @@ def _probe(declared: Declared, keys: ProcessProbeKeys, tools: TriggerTools) -> T
 
 _KINDS: Mapping[str, _Kind] = {
     "folder": _Kind(FolderKeys, FolderTrigger, examine_folder),
+    "kafka": _Kind(KafkaKeys, KafkaTrigger, examine_kafka),
     "process_probe": _Kind(ProcessProbeKeys, _probe, lambda _keys: Examined(types=frozenset({MEASURED, PROBED}))),
     "timer": _Kind(TimerKeys, Timer, examine_timer),
     _WEBHOOK: _Kind(WebhookKeys, None, examine_webhook),

@@ -1,0 +1,174 @@
+"""A topic that somebody else writes to. Kind `kafka`.
+
+A record is one event, by its topic, partition, offset and time: read again, it has the same id. How far each partition
+was read is kept with us, after its events are safe; the group on their side shares partitions out and shows the lag.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from control_plane.catalogue.definitions import Expression
+from control_plane.errors import InvalidMessage
+from control_plane.messages import topics
+from control_plane.triggers.formats import FORMATS
+from control_plane.triggers.mapping import EventKeys, EventMapping, examine_event
+from control_plane.triggers.patience import RETRY_PAUSE_S, until_done
+from control_plane.triggers.reading import json_value
+from control_plane.triggers.sorting import Arrived, Place, Sorted, Sorter
+from control_plane.triggers.tools import Declared, Keys, TriggerTools, VariableName
+from control_plane.workspace.examined import Examined, Formula, Problem
+
+SECRET_CHARS_MIN: Final = 1
+"""Passwords of others are theirs to choose."""
+_OURS: Final = frozenset({*topics.KEYED_BY_SUBJECT, *topics.CONTROLS})
+_BINARY: Final = "ce_"
+"""Begins the headers of a CloudEvent in binary mode."""
+
+Server = Annotated[str, Meta(pattern=r"^[^\s:/,]+:\d{1,5}$", max_length=300, description="host:port.")]
+TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$", description="a topic's name.")]
+
+_log = logging.getLogger(__name__)
+
+
+class SecurityKeys(Keys, frozen=True):
+    """How to be let in. Without it nothing is encrypted and nobody is asked."""
+
+    protocol: Literal["SSL", "SASL_SSL", "SASL_PLAINTEXT"] = "SASL_SSL"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username_env: VariableName | None = None
+    password_env: VariableName | None = None
+    ca_file: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
+class KafkaKeys(Keys, frozen=True):
+    """What `triggers/*.yaml` says of this kind. `start` is where a partition begins that was never read."""
+
+    servers: Annotated[list[Server], Meta(min_length=1, max_length=20)]
+    topic: TopicName
+    group: TopicName | None = None
+    start: Literal["earliest", "latest"] = "earliest"
+    format: Literal["json", "cloudevents"] = "json"
+    when: Expression | None = None
+    event: EventKeys = EventKeys()
+    security: SecurityKeys | None = None
+
+
+def examine_kafka(keys: KafkaKeys) -> Examined:
+    """What is wrong in a definition whose shape is right, and what it reads."""
+    form = FORMATS[keys.format]
+    readable = form.reads | {"key", "headers", "partition", "offset"}
+    said = examine_event(keys.event, form, readable)
+    formulas = said.formulas + ((Formula(path=("when",), variables=readable),) if keys.when is not None else ())
+    problems = list(said.problems)
+    if keys.topic in _OURS:
+        problem = f"the topic {keys.topic} is Setpoint's own: what is read from it would be written to it"
+        problems.append(Problem(path=("topic",), problem=problem, cure="Name a topic of another system."))
+    security = keys.security
+    if security is not None and security.protocol != "SSL" and not (security.username_env and security.password_env):
+        problem = f"{security.protocol} wants a user and a password"
+        problems.append(Problem(path=("security",), problem=problem, cure="Add username_env and password_env."))
+    return Examined(problems=tuple(problems), formulas=formulas, types=said.types)
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of the topic, as it stands there."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class KafkaTrigger:
+    """One topic."""
+
+    def __init__(self, declared: Declared, keys: KafkaKeys, tools: TriggerTools) -> None:
+        form = FORMATS[keys.format]
+        mapping = EventMapping(declared, keys.event, form, tools.expressions, keys.when)
+        self.name = declared.name
+        self.keys = keys
+        self.group = keys.group or f"setpoint-trigger-{declared.name}"
+        self._tools = tools
+        self._sorter = Sorter(declared, form, mapping, admit=tools.admit, clock=tools.clock)
+        security = keys.security
+        self.user, self.password = (
+            declared.secret(tools, variable, SECRET_CHARS_MIN) if variable else None
+            for variable in ((security.username_env, security.password_env) if security else (None, None))
+        )
+
+    async def run(self) -> None:
+        """Read until cancelled. Raises StorageFull, or what else no waiting can mend."""
+        # Only who reads a topic pays for loading its client.
+        from control_plane.triggers.kafka_reader import Away, read
+
+        complained = False
+        while True:
+            try:
+                await read(self)
+            except Away as away:
+                if not complained:
+                    reason = f"{', '.join(self.keys.servers)}: {away}"
+                    _log.warning("a foreign Kafka is away", extra={"trigger": self.name, "reason": reason})
+                complained = True
+            await self._tools.clock.sleep(RETRY_PAUSE_S)
+
+    async def positions(self) -> Mapping[int, int]:
+        """The next offset of each partition that was ever read."""
+        kept = await self._patiently(lambda: self._tools.positions.read(self.name))
+        prefix = f"{self.keys.topic}/"
+        return {int(key.removeprefix(prefix)): at for key, at in kept.items() if key.startswith(prefix)}
+
+    async def keep(self, positions: Mapping[int, int]) -> None:
+        """Keep the next offset of partitions."""
+        written = {f"{self.keys.topic}/{partition}": offset for partition, offset in positions.items()}
+        await self._patiently(lambda: self._tools.positions.write(self.name, written))
+
+    async def publish(self, records: Sequence[Taken]) -> None:
+        """Make events of records; returns once they are safe."""
+        into = Sorted()
+        for record in records:
+            self._sort(record, into)
+        if into.outputs:
+            await self._patiently(lambda: self._tools.append(into.outputs))
+
+    def _sort(self, record: Taken, into: Sorted) -> None:
+        where = f"{self.keys.topic}/{record.partition}/{record.offset}"
+        place = Place(
+            words=f"topic {self.keys.topic}, partition {record.partition}, offset {record.offset}",
+            # With its time, because a topic that was deleted and made anew counts from 0 again.
+            identity=f"{where}@{record.timestamp_ms}",
+            partition=record.partition,
+            offset=record.offset,
+        )
+        headers = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
+        raw = record.value or b""
+        try:
+            if self.keys.format == "cloudevents" and f"{_BINARY}specversion" in headers:
+                raw = _structured(headers, raw)
+            value = json_value(raw, "the record") if self._sorter.needs_value else None
+        except InvalidMessage as reason:
+            self._sorter.refuse(raw, place, reason, into)
+            return
+        beside = {
+            "key": None if record.key is None else record.key.decode(errors="replace"),
+            "headers": headers,
+            "partition": record.partition,
+            "offset": record.offset,
+        }
+        self._sorter.sort(Arrived(raw=raw, value=value, place=place, beside=beside, places={"item": ""}), into)
+
+    async def _patiently(self, call: Any) -> Any:
+        return await until_done(call, trigger=self.name, clock=self._tools.clock)
+
+
+def _structured(headers: Mapping[str, str], value: bytes) -> bytes:
+    """A CloudEvent whose attributes stand in headers, in one piece."""
+    attributes = {name.removeprefix(_BINARY): text for name, text in headers.items() if name.startswith(_BINARY)}
+    data = {"data": json_value(value, "the record")} if value else {}
+    return msgspec.json.encode({**attributes, **data})
