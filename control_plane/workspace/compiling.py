@@ -105,7 +105,7 @@ def compile_fleet(item: ControlItem, tools: Tools) -> Fleet:
     return Fleet(name=definition.fleet, revision=item.revision, members=members, healthy=healthy)
 
 
-class FieldInvalid(ValueError):
+class FieldInvalid(Exception):
     """A field that cannot be folded as it says; `key` is where it says so."""
 
     def __init__(self, problem: str, cure: str, key: str = "") -> None:

@@ -1,7 +1,8 @@
 """`make bench`: the whole service against stock Faust on the same log, interleaved in one run; ratios count.
 
 Each measurement runs in a process of its own on an empty log; stock Faust and we take turns, round by round. The
-figures of a noisy machine are noisy, and so the spread is printed beside the median.
+figures of a noisy machine are noisy, and so the spread is printed beside the median. `rows` measures what fields of
+rows cost instead, in seconds and without a log.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import subprocess
 import sys
 from typing import Any
 
+from tests.bench import rows
+
 EMBEDDED = "embedded://HERE/log"
 LOOPS_GOAL, SENSED_GOAL, P99_GOAL_MS = 1.0, 4.0, 5.0
 TIMEOUT_S = 300
@@ -19,11 +22,16 @@ TIMEOUT_S = 300
 def main() -> int:
     """Print the table. Goals that are missed are said, and do not fail the run."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("measure", nargs="?", choices=("service", "rows"), default="service")
     parser.add_argument("--backbone", default="", help="kafka://host:port, measured beside the embedded log")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
+    if asked.measure == "rows":
+        costs = _run("tests.bench.rows")
+        print(json.dumps(costs) if asked.as_json else rows.table(costs))
+        return 0
     found: dict[str, Any] = {}
     for backbone in [EMBEDDED, *filter(None, [asked.backbone])]:
         name = backbone.partition(":")[0]

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from control_plane.workspace.compiling import FieldInvalid
 from state.projections import Projection
 from state.projections.windows import CELLS_PER_WINDOW
 from state.rows import Row, decode_row, encode_row
@@ -280,7 +281,7 @@ class TestParts:
 
 @pytest.mark.parametrize("definition", [{}, {"last": "data.a", "first": "data.a"}])
 def test_a_field_is_folded_in_exactly_one_way(definition: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="Name exactly one of last, first, count, rate, min, max, mean, quantile"):
+    with pytest.raises(FieldInvalid, match="Name exactly one of last, first, count, rate, min, max, mean, quantile"):
         field(**definition)
 
 
@@ -289,9 +290,12 @@ def test_a_field_is_folded_in_exactly_one_way(definition: dict[str, str]) -> Non
     [
         ({"window": "19ms"}, "a window of 19ms is too short; Make it 20ms or longer"),
         ({"window": "0s"}, "a window of 0s is too short"),
-        ({"window": "1m", "lateness": "2m"}, "an event that is 2m late is older than the window of 1m and never counts"),
+        (
+            {"window": "1m", "lateness": "2m"},
+            "an event that is 2m late is older than the window of 1m and never counts",
+        ),
     ],
 )
 def test_a_window_that_cannot_be_kept_is_refused(window: dict[str, str], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(FieldInvalid, match=said):
         field(count=window)

@@ -1,0 +1,42 @@
+"""A page of the documentation as examples that run: YAML declares, and the Python after it says what is so."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from control_plane.sdk.testing import Loop
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Example:
+    """Declarations, with what follows from them. `line` is where the YAML begins in the page."""
+
+    page: str
+    line: int
+    declarations: str
+    code: str
+
+    def run(self) -> None:
+        """Run the code on a loop with these declarations. Its lines are those of the page."""
+        scope: dict[str, Any] = {"loop": Loop(declarations=self.declarations)}
+        exec(compile(self.code, self.page, "exec"), scope)
+
+
+def blocks_of(page: str) -> list[tuple[str, int, str]]:
+    """Language, line and text of each block."""
+    text = (DOCS / page).read_text()
+    return [(found[1], text.count("\n", 0, found.start()) + 2, found[2]) for found in _BLOCK.finditer(text)]
+
+
+def examples_of(page: str) -> list[Example]:
+    """The examples of a page. Raises AssertionError when a block would not be run."""
+    blocks = blocks_of(page)
+    examples = []
+    for (declares, line, declarations), (says, code_line, code) in zip(blocks[::2], blocks[1::2], strict=True):
+        assert (declares, says) == ("yaml", "python"), f"docs/{page}:{line}: a block of YAML, then one of Python"
+        examples.append(Example(f"docs/{page}", line, declarations, "\n" * (code_line - 1) + code))
+    return examples
