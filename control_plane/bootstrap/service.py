@@ -7,12 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.faust import FaustBackbone
 from control_plane.adapters.faust.fault_points import fault_point
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
-from control_plane.bootstrap.executors import build_executors
 from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.joints import Observers, Waiting
@@ -22,7 +22,7 @@ from control_plane.bootstrap.workshop import compile_tools
 from control_plane.caretaker import Caretaker
 from control_plane.catalogue import Controls
 from control_plane.errors import InvalidMessage, InvalidSettings
-from control_plane.executors import Dispatch
+from control_plane.executors import Dispatch, ExecutorTools, build_executor
 from control_plane.messages import DeadLetter, Outcome, topics
 from control_plane.messages.wire import encode
 from control_plane.partition import Observer, Partitions
@@ -168,9 +168,10 @@ class Service:
         return self.settings.backbone.startswith("embedded://")
 
     async def _start_dispatch(self, ledger: Ledger) -> None:
+        tools = ExecutorTools(root=self.workspace.root.resolve(), expressions=CelExpressions())
         self._dispatch = Dispatch(
             ledger=ledger,
-            executors=build_executors(self.workspace),
+            executors={found["name"]: build_executor(found, tools) for found in self.workspace.executors},
             clock=self._clock,
             publish=self._publish_outcomes,
             dead_letter=self._bury_command,
