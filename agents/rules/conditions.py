@@ -27,6 +27,8 @@ class Condition(Protocol):
 
     kind: str
     """What is kept has the form that this names."""
+    key: str
+    """The key of a rule's definition that asks for it."""
     quiet_ms: int
     """More than 0 for a condition that silence brings about: it begins on ticks alone, and only while the source was
     heard within half of this time."""
@@ -55,6 +57,9 @@ class Condition(Protocol):
     def ends_ms(self, kept: Any) -> int | None:
         """When it ceases to hold if nothing comes; None when only an event can end it."""
 
+    def standing(self, kept: Any, now_ms: int) -> str:
+        """How far it is from holding, as a sentence."""
+
 
 class LastWord:
     """Holds while the last event that was heard matched. Keeps the log time of that event.
@@ -63,7 +68,7 @@ class LastWord:
     where samples come, the next one is waited for: it may say that all is well again.
     """
 
-    kind = "when"
+    kind = key = "when"
     quiet_ms = 0
 
     def __init__(self, fresh_ms: int) -> None:
@@ -93,11 +98,14 @@ class LastWord:
     def ends_ms(self, kept: Any) -> None:
         return None
 
+    def standing(self, kept: Any, now_ms: int) -> str:
+        return "nothing was heard yet" if kept is None else f"the last match was heard {now_ms - int(kept)} ms ago"
+
 
 class Absent:
     """Holds once the last match was heard long enough ago. Keeps its log time and its source."""
 
-    kind = "absent"
+    kind = key = "absent"
 
     def __init__(self, quiet_ms: int) -> None:
         self.quiet_ms = quiet_ms
@@ -125,3 +133,8 @@ class Absent:
 
     def ends_ms(self, kept: Any) -> None:
         return None
+
+    def standing(self, kept: Any, now_ms: int) -> str:
+        if kept is None:
+            return "nothing of the subject was heard yet, so nothing of it can be absent"
+        return f"the last match was heard {now_ms - kept['last_ms']} ms ago, and it fires after {self.quiet_ms} ms"

@@ -19,7 +19,7 @@ class Count:
     can ever matter."""
 
     quiet_ms = 0
-    kind = "count"
+    kind = key = "count"
 
     def __init__(self, least: int, window_ms: int) -> None:
         self._least = least
@@ -58,13 +58,12 @@ class Count:
         times = kept["times"]
         return int(times[0] + self._window_ms - times[-1] + kept["heard_ms"])
 
-    def counted(self, kept: Any, now_ms: int) -> int:
-        """How many matches lie in the window now, counted no further than is asked for."""
-        kept = self.aged(kept, now_ms)
-        if kept is None:
-            return 0
-        edge_ms = kept["times"][-1] + now_ms - kept["heard_ms"] - self._window_ms
-        return sum(time_ms > edge_ms for time_ms in kept["times"])
+    def standing(self, kept: Any, now_ms: int) -> str:
+        kept, counted = self.aged(kept, now_ms), 0
+        if kept is not None:
+            edge_ms = kept["times"][-1] + now_ms - kept["heard_ms"] - self._window_ms
+            counted = sum(time_ms > edge_ms for time_ms in kept["times"])
+        return f"{counted} matches lie within {self._window_ms} ms, and it takes {self._least}"
 
 
 class Buckets:
@@ -113,6 +112,7 @@ class RateAbove:
     """Holds while more matches lie in the window than a rate allows."""
 
     quiet_ms = 0
+    key = "rate"
 
     def __init__(self, allowed: int, window_ms: int) -> None:
         """`allowed` is how many the window may hold."""
@@ -153,6 +153,10 @@ class RateAbove:
         kept = self.aged(kept, now_ms)
         return 0 if kept is None else self._buckets.counted(kept, now_ms)
 
+    def standing(self, kept: Any, now_ms: int) -> str:
+        counted = self.counted(kept, now_ms)
+        return f"{counted} matches lie within {self._window_ms} ms, and it takes more than {self._allowed}"
+
 
 class RateBelow:
     """Holds while fewer matches lie in the window than a rate asks for, once the subject was watched for a whole one.
@@ -160,6 +164,8 @@ class RateBelow:
     After a silence of a whole window during which the rule did not fire, as when the source itself was silent, the
     watch begins anew: what came back is not slow.
     """
+
+    key = "rate"
 
     def __init__(self, wanted: int, window_ms: int) -> None:
         """`wanted` is how many the window should hold."""
@@ -204,3 +210,12 @@ class RateBelow:
     def counted(self, kept: Any, now_ms: int) -> int:
         """How many matches the window holds now."""
         return 0 if kept is None else self._buckets.counted(kept, now_ms)
+
+    def standing(self, kept: Any, now_ms: int) -> str:
+        if kept is None:
+            return "nothing of the subject was heard yet, so it is not watched"
+        left_ms = kept["first_ms"] + self.quiet_ms - now_ms
+        if left_ms > 0:
+            return f"it is watched for {self.quiet_ms} ms before it counts, and {left_ms} ms of that are left"
+        counted = self.counted(kept, now_ms)
+        return f"{counted} matches lie within {self.quiet_ms} ms, and it fires at fewer than {self._wanted}"

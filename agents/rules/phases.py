@@ -79,6 +79,12 @@ class Phases:
             self._end(state, self.condition.held_ms(aged.get("kept"), turn.now_ms), turn.now_ms)
         return _with(state, "kept", kept)
 
+    def waits_ms(self, state: State, now_ms: int) -> float:
+        """How long it waits until it may fire or propose again if nothing changes; infinite when it does not."""
+        if state["state"] == "pending":
+            return float(state["since_ms"] + self._for_ms - now_ms)
+        return self._proposes_ms(state) - now_ms if is_going(state) else float("inf")
+
     def wakes_ms(self, state: State, now_ms: int) -> int | None:
         """When a tick is wanted next: the earliest time at which time alone changes what the rule is or says."""
         times = []
@@ -158,6 +164,10 @@ class SilencePhases(Phases):
             if is_going(state):
                 self._end(state, turn.now_ms, turn.now_ms)
         return _with(state, "kept", kept)
+
+    def waits_ms(self, state: State, now_ms: int) -> float:
+        """How long it waits until it may begin, fire or propose again if nothing changes; infinite when it does not."""
+        return self._wanted_ms(state, state.get("kept")) - now_ms
 
     def wakes_ms(self, state: State, now_ms: int) -> int | None:
         """When a tick is wanted next."""

@@ -10,6 +10,7 @@ from typing import Any
 from agents.rules.building import condition_of, ms
 from agents.rules.conditions import Heard
 from agents.rules.phases import Phases, SilencePhases, State, Turn, is_going
+from agents.rules.silence import explained
 from agents.rules.template import Template
 from control_plane.sdk import (
     Agent,
@@ -19,6 +20,7 @@ from control_plane.sdk import (
     Expressions,
     Program,
     RuleInForce,
+    Silence,
     ms_of,
     parse_duration_ms,
 )
@@ -44,10 +46,10 @@ class Rule(Agent):
         self._because = Template(definition.propose.because, expressions)
         self._still_when = definition.still_when
         self._expects = _expectation(definition, expressions)
-        self._condition = condition_of(definition)
-        self.heeds_sources = self._condition.quiet_ms > 0
-        self._phases = (SilencePhases if self.heeds_sources else Phases)(
-            self._condition,
+        self.condition = condition_of(definition)
+        self.heeds_sources = self.condition.quiet_ms > 0
+        self.phases = (SilencePhases if self.heeds_sources else Phases)(
+            self.condition,
             for_ms=ms(definition.for_),
             once_ms=ms(definition.once_within),
             keep_ms=ms(definition.keep_firing_for),
@@ -60,11 +62,11 @@ class Rule(Agent):
         """The rule's state after this event or tick, None for inactive. `propose` is there when it proposes now."""
         now_ms = context.now_ms
         before: Mapping[str, Any] | None = context.own
-        aged = self._phases.aged(before, now_ms)
+        aged = self.phases.aged(before, now_ms)
         kept, matches = aged.get("kept"), False
         if not context.by_tick:
             matches = self.wakes_when is None or context.matches(self.when)
-            kept = self._condition.after(kept, self._heard(context, matches, aged))
+            kept = self.condition.after(kept, self._heard(context, matches, aged))
         turn = Turn(
             now_ms=now_ms,
             by_tick=context.by_tick,
@@ -72,7 +74,7 @@ class Rule(Agent):
             alive=self.heeds_sources and self._is_alive(kept, context),
             live=bool(context.live),
         )
-        state = self._phases.after(aged, kept, turn)
+        state = self.phases.after(aged, kept, turn)
         if self._says_before:
             self._keep_because(state, context, matches)
         return self._with_timer(state, before, now_ms)
@@ -83,7 +85,14 @@ class Rule(Agent):
 
     def state(self, kept: Any, now_ms: int) -> str:
         """`inactive`, `pending` or `firing`: what a rule that keeps this is, if nothing came until now."""
-        return str(self._phases.aged(kept, now_ms)["state"])
+        return str(self.phases.aged(kept, now_ms)["state"])
+
+    def why_not(self, context: Context) -> Silence | None:
+        """Why the rule stays silent, on which values and for how long still; None when it proposes."""
+        after = self.remember(context)
+        if after is not None and "propose" in after:
+            return None
+        return explained(self, context, after)
 
     def decide(self, context: Context) -> Sequence[Decision]:
         """One proposal when the rule starts to fire, or fires on and it is time to repeat it."""
@@ -117,7 +126,7 @@ class Rule(Agent):
         """Whether the source that the subject was heard from was heard within half of the silence that counts."""
         if kept is None:
             return False
-        return context.heard.get(kept["source"], 0) >= context.now_ms - self._condition.quiet_ms // 2
+        return context.heard.get(kept["source"], 0) >= context.now_ms - self.condition.quiet_ms // 2
 
     def _keep_because(self, state: State, context: Context, matches: bool) -> None:
         said = state.pop("because", None)
@@ -129,7 +138,7 @@ class Rule(Agent):
             state["propose"] = said
 
     def _with_timer(self, state: State, before: Mapping[str, Any] | None, now_ms: int) -> State | None:
-        wanted_ms = self._phases.wakes_ms(state, now_ms)
+        wanted_ms = self.phases.wakes_ms(state, now_ms)
         if wanted_ms is not None:
             earlier_ms = before.get("wake_ms") if before is not None and before["state"] == state["state"] else None
             # A timer is not moved on with every event: it is cheaper to be woken once too early.

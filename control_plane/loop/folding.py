@@ -13,7 +13,7 @@ def fold(row: Row, arrival: Arrival, controls: Controls) -> Row:
     """The row with the event in its parts."""
     event = arrival.event
     if event.type in BUILT_IN:
-        row = replace(row, registered=event.type == SUBJECT_REGISTERED)
+        row = _exists(row, event.type == SUBJECT_REGISTERED)
     projections = controls.folds.get(event.type, ())
     if not projections:
         return row
@@ -37,3 +37,8 @@ def remembered(row: Row, arrival: Arrival) -> Row | None:
     lineage = arrival.event.lineage
     seen = row.seen_with(lineage.source, lineage.message_id)
     return None if seen is None else replace(row, seen=seen)
+
+
+def _exists(row: Row, registered: bool) -> Row:
+    """The row that knows whether its subject exists; agents wait for nothing of one that does no longer."""
+    return replace(row, registered=True) if registered else replace(row, registered=False, own={}, timers={})

@@ -3,8 +3,28 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from control_plane.messages import Context, Decision
 from control_plane.ports.expressions import Program
+
+
+class Silence(Struct, frozen=True, kw_only=True):
+    """Why an agent proposed nothing at one moment.
+
+    `clause` is the key of its definition that kept it silent, `because` a sentence for people, `state` what it was
+    after that moment. `read` holds what its condition read, by path, and `missing` the paths where nothing was.
+    `wait_ms` is how long it would have gone on waiting if nothing else had come; None when only an event could have
+    ended it.
+    """
+
+    agent: str
+    clause: str
+    because: str
+    state: str
+    read: dict[str, Any]
+    missing: tuple[str, ...] = ()
+    wait_ms: int | None = None
 
 
 class AgentOverran(Exception):
@@ -52,6 +72,10 @@ class RememberingAgent(Agent, Protocol):
 
     def remember(self, context: Context) -> Any:
         """The part after this event or tick; `context.own` is the part before it."""
+
+    def why_not(self, context: Context) -> Silence | None:
+        """Why the agent proposes nothing on this event or tick; None when it does. `context.own` is the part before
+        it. For people who ask later: the loop never does."""
 
     def wakes_at(self, kept: Any) -> int | None:
         """When an agent that keeps this wants to be woken by a tick, in log time; None when only events concern it."""

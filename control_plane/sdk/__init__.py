@@ -4,6 +4,7 @@ from control_plane.catalogue.definitions import Duration, RateCondition, RuleInF
 from control_plane.durations import parse_duration_ms
 from control_plane.messages import Command, Context, Decision, Event, Expectation, Outcome, Subject
 from control_plane.messages.wire import ms_of
+from control_plane.ports.agent import Silence
 from control_plane.ports.executor import Attempt, Found
 from control_plane.ports.expressions import ExpressionInvalid, ExpressionMiss, Expressions, Program
 from control_plane.sdk.agent import Agent, SlowAgent
@@ -27,6 +28,7 @@ __all__ = [
     "Program",
     "RateCondition",
     "RuleInForce",
+    "Silence",
     "SlowAgent",
     "Subject",
     "ms_of",

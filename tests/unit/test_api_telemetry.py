@@ -57,15 +57,17 @@ async def test_everything_that_the_loop_says_is_counted_by_what_it_is() -> None:
         output(event(data={"rss": 500.0})),
         output(event(data={"rss": 1.0}, message_id="e2")),
         output(event("nobody.knows", message_id="e3")),
+        output(event(data={"swap": 1.0}, message_id="e4")),
     )
 
-    assert counted["setpoint_events_total{type=service.measured}"] == 3
+    assert counted["setpoint_events_total{type=service.measured}"] == 4
+    assert counted["setpoint_rules_missed_total{type=service.measured}"] == 1
     assert counted["setpoint_event_notes_total{note=duplicate}"] == 1
     assert counted["setpoint_decisions_total{agent=memory_guard,intent=restart_service}"] == 1
     assert counted["setpoint_verdicts_total{answer=allow,code=fine,stage=policy}"] == 1
     assert counted["setpoint_commands_total{executor=dry_run,intent=restart_service}"] == 1
     assert counted["setpoint_dead_letters_total{code=type_unknown}"] == 1
-    assert counted["setpoint_agent_failures_total{agent=breaks,code=agent_failed}"] == 2
+    assert counted["setpoint_agent_failures_total{agent=breaks,code=agent_failed}"] == 3
     assert counted["setpoint_partitions_owned{}"] == 1
 
 

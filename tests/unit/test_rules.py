@@ -5,46 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from control_plane.catalogue import Controls
-from control_plane.loop.arrival import Arrival
-from control_plane.loop.step import Ask, Done, step
-from control_plane.messages import Decision, Event
-from state.rows import Row
 from tests import builders
-from tests.builders import NOW_MS, WEB_1
-
-HOT, COOL = 500.0, 1.0
-
-
-class Subject:
-    """One subject under one rule; milliseconds count from the first event. Nothing is ever executed."""
-
-    def __init__(self, *, limits: dict[str, str] | None = None, **rule: Any) -> None:
-        intent = builders.intent(limits=limits or {})
-        self.controls: Controls = builders.controls(intent, builders.row(), builders.rule(**rule))
-        self.row = Row(subject=WEB_1)
-        self._offset = 0
-
-    def measure(self, at_ms: int, rss: float, *, twice: bool = False) -> list[Decision]:
-        """What the rule proposes on an event; with `twice` the record is in the log a second time."""
-        event = builders.event(data={"rss": rss}, message_id=f"e{self._offset}", at_ms=NOW_MS + at_ms)
-        said = self._take(event, at_ms)
-        return said + self._take(event, at_ms) if twice else said
-
-    def _take(self, event: Event, at_ms: int) -> list[Decision]:
-        self._offset += 1
-        done = answered(step(self.controls, self.row, Arrival(event, self._offset, NOW_MS + at_ms)))
-        self.row = done.row
-        return [message for message in done.said if isinstance(message, Decision)]
-
-    def state(self) -> str:
-        return (self.row.own.get("memory_guard") or {"state": "inactive"})["state"]
-
-
-def answered(result: Done | Ask) -> Done:
-    while isinstance(result, Ask):
-        result = result.resume({question.id: builders.deny(question) for question in result.questions})
-    return result
+from tests.unit.rule_world import COOL, HOT, Subject
 
 
 def test_a_rule_proposes_when_it_starts_to_fire_and_not_once_per_event() -> None:

@@ -28,6 +28,12 @@ class Telemetry:
             ("note",),
             registry,
         )
+        self._missed = Tally(
+            "setpoint_rules_missed",
+            "Rules that could not match an event because a field that they read is missing or of another type.",
+            ("type",),
+            registry,
+        )
         self._decisions = Tally("setpoint_decisions", "Decisions proposed.", ("agent", "intent"), registry)
         self._verdicts = Tally(
             "setpoint_verdicts",
@@ -54,6 +60,8 @@ class Telemetry:
         self._events.add(event.type)
         if event.type.startswith(OUTCOME_PREFIX):
             self._outcomes.add(str(event.data.get("intent", "")), event.type.removeprefix(OUTCOME_PREFIX))
+        if done.missed:
+            self._missed.add(event.type, many=done.missed)
         for note in done.notes:
             self._notes.add(note)
         for failure in done.failures:

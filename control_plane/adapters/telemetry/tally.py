@@ -22,12 +22,12 @@ class Tally(Collector):
         self._counts: dict[tuple[str, ...], int] = {}
         registry.register(self)
 
-    def add(self, *labels: str) -> None:
-        """Count one."""
+    def add(self, *labels: str, many: int = 1) -> None:
+        """Count one, or so many."""
         counts = self._counts
         if labels not in counts and len(counts) >= LABEL_SETS_MAX:
             labels = self._other
-        counts[labels] = counts.get(labels, 0) + 1
+        counts[labels] = counts.get(labels, 0) + many
 
     def collect(self) -> Iterator[Metric]:
         """As Prometheus reads it."""
