@@ -4,6 +4,7 @@ Must not import a log, a store or REST: `setpoint check` runs on this alone.
 """
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import msgspec
 from agents.rules import Rule
 from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.jsonschema import JsonSchemas
-from control_plane.adapters.regorus import check_policies, run_tests
+from control_plane.adapters.regorus import check_policies, permit_rules, run_tests
 from control_plane.adapters.system import TimeLimited
 from control_plane.catalogue import ControlItem
 from control_plane.catalogue.definitions import RuleInForce
-from control_plane.executors import executor_kinds
+from control_plane.executors import ExecutorTools, executor_kinds, wrong_in
 from control_plane.ports.agent import Agent
 from control_plane.settings import Settings
 from control_plane.triggers import examine_trigger, trigger_kinds
 from control_plane.workspace.compiling import Tools
+from control_plane.workspace.examined import Examined, Problem
 from control_plane.workspace.python_agents import load_agent
 from control_plane.workspace.reading import Workspace, read_workspace
 from control_plane.workspace.tools import CheckTools, Data, Modules, PolicyTests
@@ -50,7 +52,19 @@ def check_tools() -> CheckTools:
         triggers=trigger_kinds(),
         check_policies=lambda modules: check_policies(sorted(modules.items())),
         test_policies=_test_policies,
+        examine_executor=_examine_executor,
         examine_trigger=examine_trigger,
+        permit_rules=lambda modules: permit_rules(sorted(modules.items())),
+    )
+
+
+def _examine_executor(definition: Mapping[str, Any]) -> Examined:
+    wrong = wrong_in(definition, ExecutorTools(root=Path(), expressions=CelExpressions()))
+    return Examined(
+        problems=tuple(
+            Problem(path=one.path, problem=one.problem, cure=one.cure, of_environment=one.of_environment)
+            for one in wrong
+        )
     )
 
 

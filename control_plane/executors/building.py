@@ -1,6 +1,6 @@
-"""An executor's definition in, the executor out."""
+"""An executor's definition in, the executor out; or before that, all that is wrong in it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -48,6 +48,15 @@ def build_executor(definition: Mapping[str, Any], tools: ExecutorTools) -> Execu
     except msgspec.ValidationError as wrong:
         raise DefinitionInvalid(_field_in(str(wrong)), str(wrong), "See `setpoint schema executor`.") from wrong
     return build(definition["name"], shaped, tools)
+
+
+def wrong_in(definition: Mapping[str, Any], tools: ExecutorTools) -> Sequence[DefinitionInvalid]:
+    """Everything that keeps a definition from being built. Nothing is opened: `Executor.start` does that."""
+    try:
+        build_executor(definition, tools)
+    except DefinitionInvalid as first:
+        return (first, *first.others)
+    return ()
 
 
 def _field_in(said: str) -> str:

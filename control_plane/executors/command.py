@@ -14,7 +14,7 @@ from msgspec import Meta, field
 from control_plane.executors.processes import COMMAND_ID, HOME, SUBJECT, end_marked, marked
 from control_plane.executors.program import Ran, run_program
 from control_plane.executors.templates import ParameterMissing, Template
-from control_plane.executors.tools import ExecutorTools, Keys, Places, Text, VariableName, seconds
+from control_plane.executors.tools import ExecutorTools, Gathering, Keys, Places, Text, VariableName, seconds
 from control_plane.sdk import Attempt, Command, Duration, Executor, Found
 
 DETAIL_CHARS_MAX = 300
@@ -76,8 +76,10 @@ class RunCommand(Executor):
         self._home = str(tools.root.resolve())
         self._cwd: Path = (tools.root / keys.cwd).resolve()
         self._env = {name: tools.environ[name] for name in keys.inherit if name in tools.environ} | keys.env
-        self._argv = _templates(keys.argv, "argv")
-        self._question = _templates(keys.reconcile.argv, "reconcile.argv") if keys.reconcile else []
+        gathering = Gathering()
+        self._argv = _templates(keys.argv, "argv", gathering)
+        self._question = _templates(keys.reconcile.argv, "reconcile.argv", gathering) if keys.reconcile else []
+        gathering.end()
 
     async def execute(self, command: Command) -> Attempt:
         try:
@@ -126,8 +128,12 @@ class RunCommand(Executor):
         return {COMMAND_ID: command.lineage.message_id, SUBJECT: command.subject, HOME: self._home}
 
 
-def _templates(argv: list[str], place: str) -> list[Template]:
-    return [Template(text, place=f"{place}.{n}") for n, text in enumerate(argv)]
+def _templates(argv: list[str], place: str, gathering: Gathering) -> list[Template]:
+    templates = []
+    for number, text in enumerate(argv):
+        with gathering:
+            templates.append(Template(text, place=f"{place}.{number}"))
+    return templates
 
 
 def _filled(argv: list[Template], command: Command) -> list[str]:

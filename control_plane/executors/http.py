@@ -14,7 +14,7 @@ import httpx
 
 from control_plane.executors.http_keys import HttpKeys, ReconcileKeys
 from control_plane.executors.templates import ParameterMissing, Template
-from control_plane.executors.tools import DefinitionInvalid, ExecutorTools, seconds
+from control_plane.executors.tools import DefinitionInvalid, ExecutorTools, Gathering, seconds
 from control_plane.sdk import (
     Attempt,
     Command,
@@ -42,14 +42,22 @@ class HttpTarget(Executor):
         self.backoff_s = seconds(keys.retry.backoff)
         self.concurrency_max = keys.concurrency
         self._keys = keys
-        self._url = _url(keys.request.url, "request.url")
-        self._headers = keys.request.headers | {
-            header: _secret(tools, variable, f"request.headers_env.{header}")
-            for header, variable in keys.request.headers_env.items()
-        }
-        self._key = _secret(tools, keys.signature.secret_env, "signature.secret_env") if keys.signature else ""
-        self._question = Question(keys.reconcile, tools.expressions) if keys.reconcile else None
+        self._headers = dict(keys.request.headers)
+        self._key = ""
+        self._question: Question | None = None
         self._client: httpx.AsyncClient | None = None
+        gathering = Gathering()
+        with gathering:
+            self._url = _url(keys.request.url, "request.url")
+        for header, variable in keys.request.headers_env.items():
+            with gathering:
+                self._headers[header] = _secret(tools, variable, ("request", "headers_env", header))
+        if keys.signature is not None:
+            with gathering:
+                self._key = _secret(tools, keys.signature.secret_env, "signature.secret_env")
+        if keys.reconcile is not None:
+            self._question = Question(keys.reconcile, tools.expressions, gathering)
+        gathering.end()
 
     async def start(self) -> None:
         limits = httpx.Limits(max_connections=self.concurrency_max, max_keepalive_connections=self.concurrency_max)
@@ -118,12 +126,15 @@ class HttpTarget(Executor):
 class Question:
     """The reconcile request, and what its answers mean."""
 
-    def __init__(self, keys: ReconcileKeys, expressions: Expressions) -> None:
+    def __init__(self, keys: ReconcileKeys, expressions: Expressions, gathering: Gathering) -> None:
         self.method = keys.method
-        self.url = _url(keys.url, "reconcile.url")
         self._expressions = expressions
-        self._done = _condition(keys.done_when, "reconcile.done_when", expressions)
-        self._absent = _condition(keys.absent_when, "reconcile.absent_when", expressions)
+        with gathering:
+            self.url = _url(keys.url, "reconcile.url")
+        with gathering:
+            self._done = _condition(keys.done_when, "reconcile.done_when", expressions)
+        with gathering:
+            self._absent = _condition(keys.absent_when, "reconcile.absent_when", expressions)
 
     def judged(self, status: int, said: bytes) -> Found:
         """What an answer says."""
@@ -163,16 +174,20 @@ def _body(kind: str, command: Command) -> bytes:
 
 
 def _url(text: str, place: str) -> Template:
-    address = urlsplit(text)
+    try:
+        address = urlsplit(text)
+    except ValueError as invalid:
+        raise DefinitionInvalid(place, f"{text!r} is no URL: {invalid}", "Write http://host:port/path.") from invalid
     if "{" in address.netloc or "@" in address.netloc:
         raise DefinitionInvalid(place, "who is called must not depend on the command", "Write the host out, no user.")
     return Template(text, place=place, quote=lambda value: quote(value, safe=""))
 
 
-def _secret(tools: ExecutorTools, variable: str, place: str) -> str:
+def _secret(tools: ExecutorTools, variable: str, place: str | tuple[str, ...]) -> str:
     value = tools.environ.get(variable, "")
     if not value:
-        raise DefinitionInvalid(place, f"the environment has no {variable}", f"Set {variable} before the start.")
+        problem, cure = f"the environment has no {variable}", f"Set {variable} before the start."
+        raise DefinitionInvalid(place, problem, cure, of_environment=True)
     return value
 
 

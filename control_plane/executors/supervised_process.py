@@ -13,7 +13,7 @@ from msgspec import Meta, field
 
 from control_plane.executors.processes import COMMAND_ID, HOME, SUBJECT, Marked, end_marked, marked, marked_one
 from control_plane.executors.supervised_state import Spawned, Spec, StateFolder
-from control_plane.executors.tools import DefinitionInvalid, ExecutorTools, Keys, Text, VariableName, seconds
+from control_plane.executors.tools import DefinitionInvalid, ExecutorTools, Gathering, Keys, Text, VariableName, seconds
 from control_plane.sdk import Attempt, Command, Duration, Executor, Found, Subject, parse_duration_ms
 
 PROCESSES_MAX = 256
@@ -69,7 +69,12 @@ class SupervisedProcess(Executor):
         self._grace_s_max = seconds(keys.grace_max)
         self.attempt_timeout_s = self._grace_s_max + self._start_within_s + SPARE_S
         self._state = StateFolder((tools.root / keys.state_dir).resolve())
-        self._specs = {found: self._spec(found, tools) for found in keys.processes}
+        self._specs = {}
+        gathering = Gathering()
+        for found in keys.processes:
+            with gathering:
+                self._specs[found] = self._spec(found, tools)
+        gathering.end()
 
     async def start(self) -> None:
         """Start what was never stopped by a command, if the definition says so."""
@@ -185,7 +190,7 @@ class SupervisedProcess(Executor):
         keys = self._keys.processes[name]
         argv = keys.argv or self._keys.argv
         if argv is None:
-            raise DefinitionInvalid(f"processes.{name}", "it has no argv", "Give it one, or one for all processes.")
+            raise DefinitionInvalid(("processes", name), "it has no argv", "Give it one, or one for all processes.")
         port = str(keys.port) if keys.port is not None else None
         return Spec(
             name=name,
@@ -199,7 +204,8 @@ class SupervisedProcess(Executor):
 
 def _argument(text: str, name: str, port: str | None) -> str:
     if "{port}" in text and port is None:
-        raise DefinitionInvalid(f"processes.{name}.port", "argv names {port}, and there is none", "Give it a port.")
+        place = ("processes", name, "port")
+        raise DefinitionInvalid(place, "argv names {port}, and there is none", "Give it a port.")
     return text.replace("{python}", sys.executable).replace("{name}", name).replace("{port}", port or "")
 
 

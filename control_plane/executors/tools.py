@@ -28,13 +28,44 @@ class ExecutorTools:
 
 
 class DefinitionInvalid(Exception):
-    """A definition that has the right shape and still cannot be built; whoever knows the file makes a flaw of it."""
+    """A definition that has the right shape and still cannot be built; whoever knows the file makes a flaw of it.
 
-    def __init__(self, field: str, problem: str, cure: str) -> None:
-        super().__init__(f"{field}: {problem}. {cure}")
-        self.field = field
+    `others` holds what else is wrong in the same definition. What is `of_environment` depends on where it is built: the
+    file itself may be right.
+    """
+
+    def __init__(self, field: str | tuple[str, ...], problem: str, cure: str, *, of_environment: bool = False) -> None:
+        """`field` is dotted, or in parts where a name may hold a dot."""
+        self.path = tuple(field.split(".")) if isinstance(field, str) else field
+        self.field = ".".join(self.path)
+        super().__init__(f"{self.field}: {problem}. {cure}")
         self.problem = problem
         self.cure = cure
+        self.of_environment = of_environment
+        self.others: tuple[DefinitionInvalid, ...] = ()
+
+
+class Gathering:
+    """Stands around each part of a definition that may be wrong, so that all of them are named, not the first only."""
+
+    def __init__(self) -> None:
+        self._found: list[DefinitionInvalid] = []
+
+    def __enter__(self) -> None:
+        """A part follows."""
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, DefinitionInvalid):
+            return False
+        self._found.append(error)
+        return True
+
+    def end(self) -> None:
+        """Every part was tried. Raises DefinitionInvalid with all that was found."""
+        if self._found:
+            first = self._found[0]
+            first.others = tuple(self._found[1:])
+            raise first
 
 
 class Keys(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

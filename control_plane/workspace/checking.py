@@ -20,6 +20,7 @@ from control_plane.ports.schemas import SchemaInvalid, SchemaViolation
 from control_plane.workspace.declarations import Declared, Documents
 from control_plane.workspace.expression_checks import ExpressionChecks, FieldsOfRows
 from control_plane.workspace.flaws import Flaws, Place, did_you_mean, shown
+from control_plane.workspace.python_files import line_with, raised_at
 from control_plane.workspace.row_checks import check_rows
 from control_plane.workspace.rule_checks import check_rule, readable, waits_for_silence, warn_of_stale_rows
 from control_plane.workspace.tools import CheckTools
@@ -43,17 +44,17 @@ class Checking:
         self._tools = tools
         self._flaws = flaws
 
-    def intents(self) -> None:
-        """Every intent has an executor, and its parameters are a JSON Schema."""
+    def intents(self, executors: Collection[str] | None) -> None:
+        """Every intent has an executor, and its parameters are a JSON Schema. `executors` are those that are declared;
+        None when not all of them could be read: then any may exist."""
         for found, intent in self._documents.intents.sound():
             try:
                 self._tools.compiling.schemas.compile(intent.parameters)
             except SchemaInvalid as exc:
                 place = found.node.get("parameters") or found.node
                 self._flaws.add(found.file, place, f"parameters are no JSON Schema: {exc}", "See json-schema.org.")
-            executors = self._documents.executors
-            known = {*executors.by_name, *undeclared_executors(self._tools)}
-            if executors.complete and intent.executor not in known:
+            known = {*(executors or ()), *undeclared_executors(self._tools)}
+            if executors is not None and intent.executor not in known:
                 cure = did_you_mean(intent.executor, known, f"Declare {intent.executor} in executors/.")
                 problem = f"the intent {found.name} names the executor {intent.executor}, which nothing declares"
                 self._flaws.add(found.file, found.node.get("executor"), problem, cure)
@@ -107,17 +108,17 @@ class Checking:
             return None
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a user's file may raise anything while it is loaded
             problem = f"the agent cannot be loaded: {type(exc).__name__}: {exc}"
-            self._flaws.add(file, _raised_at(exc, file), problem, "Mend it so that it can be imported.")
+            self._flaws.add(file, raised_at(exc, file), problem, "Mend it so that it can be imported.")
             return None
         misdeclared = _misdeclared(agent)
         if misdeclared is not None:
-            where = _line_with("listens_to", item.body) if "listens to" in misdeclared else None
+            where = line_with("listens_to", item.body) if "listens to" in misdeclared else None
             self._flaws.add(file, where, misdeclared, "See control_plane.sdk.Agent for what an agent declares.")
             return None
-        self._known_rows(file, _line_with("reads", item.body), agent.reads)
+        self._known_rows(file, line_with("reads", item.body), agent.reads)
         for intent in agent.intents:
-            self._known_intent(file, _line_with("intents", item.body), agent.name, intent)
-        self._circle(file, _line_with("listens_to", item.body), agent.name, agent.listens_to)
+            self._known_intent(file, line_with("intents", item.body), agent.name, intent)
+        self._circle(file, line_with("listens_to", item.body), agent.name, agent.listens_to)
         return agent
 
     def _rule_expressions(self, found: Declared[RuleDefinition], rule: RuleDefinition) -> None:
@@ -225,20 +226,3 @@ class _NameOnly(Struct):
 
 class _TypeOnly(Struct):
     text: EventType
-
-
-def _raised_at(exc: BaseException, file: str) -> Node | None:
-    """The last line of the user's own file that the exception came through."""
-    line, trace = 0, exc.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return Node(line, 1, None) if line else None
-
-
-def _line_with(attribute: str, source: str) -> Node | None:
-    for number, line in enumerate(source.split("\n"), start=1):
-        if line.lstrip().startswith((f"{attribute} =", f"{attribute}:")):
-            return Node(number, len(line) - len(line.lstrip()) + 1, None)
-    return None

@@ -7,11 +7,13 @@ from msgspec import Struct
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """One thing that is wrong, under which of the definition's keys, and the cure."""
+    """One thing that is wrong, under which of the definition's keys, and the cure. What is `of_environment` is wrong
+    only where this process runs: elsewhere the same file may be right."""
 
     path: tuple[str, ...]
     problem: str
     cure: str
+    of_environment: bool = False
 
 
 class Formula(Struct, frozen=True, kw_only=True):

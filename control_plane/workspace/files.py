@@ -16,7 +16,7 @@ YAML = (".yaml", ".yml")
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "agents": (*YAML, ".py"),
-    "executors": YAML,
+    "executors": (*YAML, ".py"),
     "fleets": YAML,
     "intents": YAML,
     "policies": (".rego", *YAML),

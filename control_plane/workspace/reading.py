@@ -1,6 +1,7 @@
 """A user's folder in, a workspace out; or InvalidWorkspace with everything that is wrong in it.
 
-Nothing is started and nothing is written. Python agents are loaded, because only then they say what they read.
+Nothing is started and nothing is written. Python agents and executors are loaded, because only then they say what they
+are.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,13 +14,17 @@ from msgspec import Struct
 from control_plane.catalogue import ControlItem, ControlSet
 from control_plane.errors import Flaw, InvalidWorkspace
 from control_plane.workspace.checking import Checking, undeclared_executors
+from control_plane.workspace.data_checks import warn_of_data
 from control_plane.workspace.declarations import Declarations, Documents, read_documents
 from control_plane.workspace.event_schemas import read_schemas
+from control_plane.workspace.executor_checks import ExecutorsFound, check_executors
 from control_plane.workspace.files import Folder
 from control_plane.workspace.flaws import Flaws
 from control_plane.workspace.policies import check_policies, read_policies
+from control_plane.workspace.policy_checks import warn_of_permits
 from control_plane.workspace.settings_file import SettingsFile, settings_in
 from control_plane.workspace.tools import CheckTools
+from control_plane.workspace.trigger_checks import check_triggers, declared_types, definition_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,7 @@ class Workspace:
     """A workspace that may start. `settings` is what `setpoint.yaml` says; `control_plane.settings` judges it.
 
     Executors and triggers are their own keys with `name`, `kind` and `file`; the file is empty for an executor that
-    needs no declaration. `policy_tests` are (module name, Rego).
+    needs no declaration. One in Python has the kind `python`, and its `source`. `policy_tests` are (module name, Rego).
     """
 
     root: Path
@@ -66,25 +71,45 @@ def read_workspace(root: Path, tools: CheckTools, *, builtin_policies: bool | No
     documents = read_documents(folder, tools.executors, tools.triggers, flaws)
     schemas = read_schemas(folder, tools.compiling.schemas, flaws)
     policies = read_policies(folder, flaws, with_built_in=builtin_policies)
-    agents = _checked(documents, folder, tools, flaws)
+    heard: set[str] = set()
+    executors = check_executors(documents, folder, tools, flaws)
+    agents = _checked(documents, executors, folder, tools, flaws, heard)
+    known = None if len(flaws) else declared_types(documents, [schema.name for schema in schemas], heard)
+    check_triggers(documents, tools, flaws, known)
     check_policies(policies, tools, flaws)
+    warn_of_data(documents, schemas, tools.compiling.expressions, flaws)
+    warn_of_permits(documents, policies, tools, flaws)
     if len(flaws):
         raise InvalidWorkspace(tuple(flaws))
     return Workspace(
         root=root,
         settings_file=settings,
-        controls=ControlSet.of([*_items(documents), *agents, *schemas, *policies.items]),
-        executors=(*_definitions(documents.executors), *_implied(documents, tools)),
+        controls=ControlSet.of(
+            [*_items(documents), *(found.item for found in executors.python), *agents, *schemas, *policies.items]
+        ),
+        executors=(
+            *_definitions(documents.executors),
+            *(found.definition for found in executors.python),
+            *_implied(documents, executors, tools),
+        ),
         triggers=_definitions(documents.triggers),
         policy_tests=tuple(sorted(policies.tests.items())),
         warnings=tuple(flaws.warnings),
     )
 
 
-def _checked(documents: Documents, folder: Folder, tools: CheckTools, flaws: Flaws) -> list[ControlItem]:
-    """Check documents against one another, and with them the Python agents, which are given back."""
+def _checked(
+    documents: Documents,
+    executors: ExecutorsFound,
+    folder: Folder,
+    tools: CheckTools,
+    flaws: Flaws,
+    heard: set[str],
+) -> list[ControlItem]:
+    """Check documents against one another, and with them the Python agents, which are given back; what these listen to
+    is added to `heard`."""
     checking = Checking(documents, tools, flaws)
-    checking.intents()
+    checking.intents(executors.declared if executors.complete else None)
     checking.rows()
     checking.fleets()
     checking.rules()
@@ -99,28 +124,22 @@ def _checked(documents: Documents, folder: Folder, tools: CheckTools, flaws: Fla
             problem = f"an agent {agent.name} is declared in {file_of[agent.name]} already"
             flaws.add(source.path, None, problem, "Rename one of them.")
         file_of[agent.name] = source.path
+        heard.update(agent.listens_to)
         items.append(item)
     return items
 
 
 def _items(documents: Documents) -> Iterable[ControlItem]:
-    for declarations in (documents.intents, documents.rows, documents.fleets, documents.rules, documents.executors):
+    declared: tuple[Declarations[Any], ...] = (documents.intents, documents.rows, documents.fleets, documents.rules)
+    for declarations in (*declared, documents.executors, documents.triggers):
         yield from (found.item for found in declarations.by_name.values())
 
 
 def _definitions(declarations: Declarations[Struct]) -> tuple[Mapping[str, Any], ...]:
-    return tuple(
-        {
-            **{key: entry.value.plain() for key, entry in found.node.value.items() if key != found.head},
-            "name": found.name,
-            "kind": found.node.text("kind") or found.name,
-            "file": found.file,
-        }
-        for found in declarations.by_name.values()
-    )
+    return tuple(definition_of(found) for found in declarations.by_name.values())
 
 
-def _implied(documents: Documents, tools: CheckTools) -> Iterable[Mapping[str, Any]]:
+def _implied(documents: Documents, executors: ExecutorsFound, tools: CheckTools) -> Iterable[Mapping[str, Any]]:
     """The executors that intents name without a declaration, because they need none."""
-    named = {intent.executor for _, intent in documents.intents.sound()} - set(documents.executors.by_name)
+    named = {intent.executor for _, intent in documents.intents.sound()} - set(executors.declared)
     return ({"name": kind, "kind": kind, "file": ""} for kind in undeclared_executors(tools) if kind in named)
