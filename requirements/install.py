@@ -15,6 +15,7 @@ PROJECT = ROOT / "pyproject.toml"
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "setup.sha256"
+OURS = ("control_plane", "agents", "state")
 PYTHON_MIN = (3, 11)
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     _pip("the packages of the lock", "--require-hashes", "-r", str(LOCK))
     # The entry points and packages of pyproject.toml; what it needs to be built is in the lock.
     _pip("setpoint itself", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    _compile()
     STAMP.write_text(wanted)
     _say("ready: .venv holds what requirements/dev.txt says")
 
@@ -72,6 +74,15 @@ def _pip(what: str, *arguments: str) -> None:
     call = [str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     if subprocess.call(call, cwd=str(ROOT)) != 0:
         _stop(f"{what} could not be installed; pip says why above", "When that is mended, run make setup again.")
+
+
+def _compile() -> None:
+    """Compile what a start loads. Otherwise the first start does, for seconds, and every one of them where
+    PYTHONDONTWRITEBYTECODE is set or pip is told not to compile."""
+    _say("compiling")
+    folders = [str(VENV / "lib"), *(str(ROOT / name) for name in OURS)]
+    # Its exit code says nothing here: some packages bring files that are not meant for this Python.
+    subprocess.call([str(VENV_PYTHON), "-m", "compileall", "-qq", "-j", "0", *folders], cwd=str(ROOT))
 
 
 def _say(what: str) -> None:

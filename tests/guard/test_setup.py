@@ -1,5 +1,6 @@
 """`make setup` on a machine that lacks something says what it lacks, and makes nothing half."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -54,3 +55,21 @@ def test_what_is_installed_already_is_left_alone(bare: Path) -> None:
     done = set_up(bare, after=stamping)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_a_start_loads_is_compiled_even_where_python_writes_no_byte_code(bare: Path) -> None:
+    (bare / ".venv" / "bin").mkdir(parents=True)
+    (bare / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    package = bare / ".venv" / "lib" / "python3" / "site-packages" / "package"
+    ours = bare / "control_plane"
+    for folder in (package, ours):
+        folder.mkdir(parents=True)
+        (folder / "broken.py").write_text("print 'for another Python'")
+        (folder / "module.py").write_text("x = 1")
+
+    program = "import runpy; runpy.run_path('requirements/install.py')['_compile']()"
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": ""}
+    done = subprocess.run([sys.executable, "-c", program], cwd=bare, env=environment, capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [len(list((folder / "__pycache__").glob("module.*.pyc"))) for folder in (package, ours)] == [1, 1]
