@@ -39,7 +39,8 @@ async def test_what_is_written_under_crashes_is_one_clean_fold_of_the_log(order:
         wrong, befell = await wrong_after(seed, order)
         assert not wrong, f"seed {seed}, {order}: {wrong[:10]}"
         happened += befell
-    for what in ("crash", "duplicate", "poison", "huge", "tick", *topics.KEYED_BY_SUBJECT):
+    by_tick = ("tick", "told", "silence_guard", "pace_guard")
+    for what in ("crash", "duplicate", "poison", "huge", *by_tick, *topics.KEYED_BY_SUBJECT):
         assert happened[what] > 20, f"the runs were too quiet: {what} happened {happened[what]} times"
 
 

@@ -10,7 +10,7 @@ from random import Random
 
 from control_plane.adapters.memory import Lane, MemoryLog, Order, VirtualClock
 from control_plane.causality import digest
-from control_plane.messages import Command, Context, Outcome, Proposed, Question, Reason, Ruling, topics
+from control_plane.messages import Command, Context, Decision, Outcome, Proposed, Question, Reason, Ruling, topics
 from control_plane.messages.wire import decode, decode_context, encode
 from control_plane.partition import Partitions
 from control_plane.ports.backbone import Output, Record
@@ -31,6 +31,7 @@ _HEALTH = builders.row(
 )
 _EXPECTS = {"where": "rows.health.rss < 200.0", "harm": "rows.health.rss > 480.0", "within": "2s", "samples_min": 2}
 _NOTIFY = {"intent": "notify"}
+_SILENT = {"intent": "notify", "because": "nothing of {subject.name}"}
 
 
 def _controls(threshold: float) -> tuple[builders.ControlItem, ...]:
@@ -42,6 +43,8 @@ def _controls(threshold: float) -> tuple[builders.ControlItem, ...]:
         builders.rule(when=f"data.rss > {threshold}", reads=["health"], repeat_interval="1s", expects=_EXPECTS),
         builders.rule("slow_guard", when="data.rss > 250.0", **{"for": "500ms"}, keep_firing_for="1s"),
         builders.rule("count_guard", when="data.rss > 99.0", count={"min": 3, "window": "2s"}, propose=_NOTIFY),
+        builders.rule("silence_guard", when="data.rss > 99.0", absent="700ms", propose=_SILENT),
+        builders.rule("pace_guard", rate={"below": 3, "per": "2s"}, propose=_SILENT, once_within="5s"),
         builders.agent("moody", 'if context.event.data["rss"] % 7 == 0: raise RuntimeError("mood")\nreturn ()'),
         builders.agent("stranger", 'return [context.propose("notify", because="always")]'),
         builders.agent(
@@ -238,6 +241,8 @@ class World:
     def _wait(self) -> None:
         """Time passes; the owner ticks when it sees that a row waits for it, and sometimes for nothing."""
         self.clock.advance(self._random.choice((10, 200, 1_500)))
+        if self._random.random() < 0.5:
+            self._tell_of_sources()
         for lane in self._lanes:
             due_ms = self._partitions.due_ms(lane.partition)
             if (due_ms is not None and due_ms <= self.clock.now_ms()) or self._random.random() < 0.2:
@@ -246,6 +251,16 @@ class World:
     def _tick(self, partition: int) -> None:
         self.happened["tick"] += 1
         self.log.append([builders.output(builders.tick(partition, self.clock.now_ms()), partition)])
+
+    def _tell_of_sources(self) -> None:
+        """The owner tells each partition when the producers were last heard; of fleets it knows nothing."""
+        self.happened["told"] += 1
+        now_ms = self.clock.now_ms()
+        for partition in range(PARTITIONS):
+            told = builders.summarised(
+                partitions=PARTITIONS, heard={"test": now_ms - 100}, partition=partition, at_ms=now_ms
+            )
+            self.log.append([builders.output(told, partition)])
 
     def _adopt(self, partition: int) -> None:
         revision = self._random.choice(self.control_sets).revision
@@ -276,3 +291,5 @@ class World:
         self.happened += Counter(
             {topic: sum(self.log.bounds(topic, n)[1] for n in range(PARTITIONS)) for topic in topics.KEYED_BY_SUBJECT}
         )
+        decisions = [r for n in range(PARTITIONS) for r in self.log.read(topics.DECISIONS, n)]
+        self.happened += Counter(decode(record.value, Decision).agent for record in decisions)
