@@ -10,7 +10,6 @@ from control_plane.api.paging import FILTER_CHARS_MAX, Paging, link_next, page_o
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.api.reading import Reader
-from control_plane.errors import InvalidMessage
 from control_plane.messages import topics
 from control_plane.ports.audit import Audit, Kept
 
@@ -118,14 +117,4 @@ async def _what_came_of(audit: Audit, command: Kept | None) -> dict[str, Any]:
 
 
 def _own_fields(kept: Kept, shape: Callable[[Kept], shapes.Recorded], without: str) -> dict[str, Any]:
-    try:
-        item = shape(kept)
-    except InvalidMessage as exc:
-        raise ProblemError(
-            500,
-            "unreadable",
-            f"what is recorded under {kept.message.message_id!r} cannot be read: {exc.detail}",
-            "See it as it is with GET /v1/flows/{correlation_id}, or read it with the version that wrote it.",
-            correlation_id=kept.message.correlation_id,
-        ) from exc
-    return {name: value for name, value in item if name != without}
+    return {name: value for name, value in reading.readable(kept, shape) if name != without}

@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter
 
 from control_plane.api import shapes
+from control_plane.api.problems import ProblemError
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Command, DeadLetter, Decision, Effect, Outcome, Verdict
 from control_plane.messages.wire import M, decode, utc
@@ -45,6 +46,20 @@ class Reader:
                     extra={"sequence": kept.sequence, "topic": kept.message.topic, "reason": exc.detail},
                 )
         return items
+
+
+def readable(kept: Kept, shape: Callable[[Kept], _T]) -> _T:
+    """One message that was asked for, as an item. Raises ProblemError when it cannot be read."""
+    try:
+        return shape(kept)
+    except InvalidMessage as exc:
+        raise ProblemError(
+            500,
+            "unreadable",
+            f"what is recorded under {kept.message.message_id!r} cannot be read: {exc.detail}",
+            "See it as it is with GET /v1/flows/{correlation_id}, or read it with the version that wrote it.",
+            correlation_id=kept.message.correlation_id,
+        ) from exc
 
 
 def event(kept: Kept) -> shapes.EventItem:

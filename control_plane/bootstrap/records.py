@@ -4,7 +4,8 @@ from control_plane.adapters.faust import open_log_reader
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.bootstrap.workshop import compile_tools
 from control_plane.ports.log_reader import LogReader
-from control_plane.replay import Report
+from control_plane.replay import Instant, Report
+from control_plane.replay import instant as instant_of
 from control_plane.replay import replay as replay_log
 from control_plane.settings import Settings
 from control_plane.workspace.control_log import ControlLog
@@ -19,3 +20,9 @@ async def replay(reader: LogReader) -> Report:
     """Run the log through the same versions once more and compare. Raises ContinuityBroken, DataDamaged."""
     controls = ControlLog.from_reader(reader, compile_tools(limited=False))
     return await replay_log(reader, controls, RegorusEngine())
+
+
+async def instant(reader: LogReader, event_id: str, agent: str) -> Instant | None:
+    """What an agent made of one event. Raises ContinuityBroken, DataDamaged."""
+    controls = ControlLog.from_reader(reader, compile_tools(limited=False))
+    return await instant_of(reader, controls, RegorusEngine(), event_id=event_id, agent=agent)

@@ -36,8 +36,8 @@ def info(
 
     With -o wide partition by partition.
     """
-    settings = _log_settings(data, backbone, workspace)
-    reader = _opened(settings)
+    settings = log_settings(data, backbone, workspace)
+    reader = opened(settings)
     try:
         found = _partitions(reader)
     finally:
@@ -66,7 +66,7 @@ def replay(
 
     Under the same versions the loop must say the same again. Exit code 1 on any difference.
     """
-    reader = _opened(_log_settings(data, backbone, workspace))
+    reader = opened(log_settings(data, backbone, workspace))
     import asyncio
 
     from control_plane.bootstrap.records import replay as run_again
@@ -86,7 +86,7 @@ def replay(
         raise typer.Exit(FOUND_WRONG)
 
 
-def _log_settings(data: Path | None, backbone: str | None, workspace: Path) -> Settings:
+def log_settings(data: Path | None, backbone: str | None, workspace: Path) -> Settings:
     if data is not None and backbone is not None:
         raise CommandError("give --data or --backbone, not both.", BAD_USAGE)
     if data is not None and not data.is_dir():
@@ -97,7 +97,7 @@ def _log_settings(data: Path | None, backbone: str | None, workspace: Path) -> S
     return settings_of(workspace, overrides)
 
 
-def _opened(settings: Settings) -> "LogReader":
+def opened(settings: Settings) -> "LogReader":
     path = Path(settings.backbone.removeprefix("embedded://").partition("?")[0])
     if settings.backbone.startswith("embedded://") and not path.is_dir():
         raise CommandError(

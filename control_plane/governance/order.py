@@ -18,6 +18,9 @@ ORDER: Final[tuple[tuple[str, Guard], ...]] = (
 )
 """Halts and earned autonomy will stand before `grant`, approval and reservation after policy."""
 
+STAGES: Final = (*(stage for stage, _ in ORDER), "policy")
+"""Every step by name, as verdicts name the one that ended them."""
+
 
 def first_refusal(case: Case) -> tuple[str, Reason] | None:
     """The stage and the reason of the first guard that refuses; None when none does."""

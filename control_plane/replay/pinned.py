@@ -52,16 +52,7 @@ class PinnedControls:
         slow = {agent for *_, agent in self._overruns}
         if not slow:
             return found
-        return Controls(
-            revision=found.revision,
-            intents=found.intents.values(),
-            projections=found.projections.values(),
-            agents=[self._pinned(agent) if agent.agent.name in slow else agent for agent in found.agents],
-            schemas=found.schemas,
-            policies=found.policies,
-            expressions=found.expressions,
-            fleets=found.fleets,
-        )
+        return with_agents(found, lambda agent: self._pinned(agent) if agent.agent.name in slow else agent)
 
     def _pinned(self, found: AgentInForce) -> AgentInForce:
         return replace(found, agent=_PinnedAgent(found.agent, self._overrun))
@@ -70,6 +61,20 @@ class PinnedControls:
         said = self._overruns.get((event.lineage.source, event.lineage.message_id, event.subject, agent))
         self.pinned += said is not None
         return said
+
+
+def with_agents(controls: Controls, change: Callable[[AgentInForce], AgentInForce]) -> Controls:
+    """The same controls with other agents in the place of theirs."""
+    return Controls(
+        revision=controls.revision,
+        intents=controls.intents.values(),
+        projections=controls.projections.values(),
+        agents=[change(agent) for agent in controls.agents],
+        schemas=controls.schemas,
+        policies=controls.policies,
+        expressions=controls.expressions,
+        fleets=controls.fleets,
+    )
 
 
 def overruns_by_event(reader: LogReader, found: Mapping[tuple[int, int], Mapping[str, str]]) -> Overruns:

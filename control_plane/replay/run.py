@@ -36,10 +36,10 @@ async def replay(
     rows: list[tuple[int, bytes, bytes]] = []
     records = 0
     for partition in range(reader.partitions(topics.EVENTS)):
-        fold = _Fold(partition, Partitions(engine=pinned_engine, controls=pinned_controls))
+        fold = Fold(partition, Partitions(engine=pinned_engine, controls=pinned_controls))
         processed_below = (committed or {}).get(partition, 0)
         await fold.begin()
-        for batch in _batches(whole_partition(reader, topics.EVENTS, partition), batch_records, processed_below):
+        for batch in batches(whole_partition(reader, topics.EVENTS, partition), batch_records, processed_below):
             records += len(batch)
             comparison.take(await fold.take(batch), processed=batch[0].offset < processed_below)
         rows += fold.rows()
@@ -48,7 +48,7 @@ async def replay(
     return _report(recorded, comparison, pinned=pinned, records=records, state=state_hash(rows))
 
 
-class _Fold:
+class Fold:
     """One partition, its rows in memory, each batch committed at once."""
 
     def __init__(self, partition: int, partitions: Partitions) -> None:
@@ -84,7 +84,7 @@ class _Fold:
         return iter(list(self._rows.items()))
 
 
-def _batches(records: Iterable[Record], batch_records: int, processed_below: int) -> Iterator[list[Record]]:
+def batches(records: Iterable[Record], batch_records: int, processed_below: int) -> Iterator[list[Record]]:
     """Records in batches, none of which holds both processed records and later ones."""
     batch: list[Record] = []
     for record in records:
