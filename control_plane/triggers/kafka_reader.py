@@ -21,6 +21,8 @@ from control_plane.triggers.sorting import BATCH_EVENTS_MAX
 POLL_MS: Final = 1_000
 SESSION_TIMEOUT_MS: Final = 10_000
 REQUEST_TIMEOUT_MS: Final = 20_000
+METADATA_MS_MAX: Final = 10_000
+"""How long a topic, or a partition, that is new may go unseen. The library's default is five minutes."""
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +126,7 @@ async def _consumer(trigger: KafkaTrigger) -> AsyncIterator[AIOKafkaConsumer]:
         auto_offset_reset="none",
         session_timeout_ms=SESSION_TIMEOUT_MS,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
+        metadata_max_age_ms=METADATA_MS_MAX,
         isolation_level="read_committed",
         **_security(trigger),
     )
