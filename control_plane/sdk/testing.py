@@ -91,7 +91,7 @@ class Loop:
                 need be.
             policy: rules on every decision that no guard stops.
             executor: carries out every command at once.
-            subject_kind: for intents that agents name and nobody declares: they are declared without limits.
+            subject_kind: for intents that agents and rules name and nobody declares: they are declared without limits.
         """
         self.messages: list[Message] = []
         self.now_ms = START_MS
@@ -163,6 +163,13 @@ class Loop:
             return {}
         return self._cycle.controls.projections[part].view(row.parts[part], self.now_ms)
 
+    def state(self, rule: str, subject: str) -> str:
+        """What a rule is on a subject now: `inactive`, `pending` or `firing`."""
+        found = self._cycle.controls.agent(rule)
+        assert found is not None and isinstance(found.agent, Rule), f"there is no rule {rule}"
+        row = self._cycle.rows.get(subject)
+        return found.agent.state(row.own.get(rule) if row is not None else None, self.now_ms)
+
     def _feed(self, event: Event) -> list[Message]:
         return self._take(list(self._cycle.feed(event, self.now_ms)))
 
@@ -222,7 +229,9 @@ def _controls(
     items = _declared([declarations] if isinstance(declarations, str | Path) else declarations)
     items += [ControlItem("agent", name, "") for name in by_name]
     declared = {item.name for item in items if item.kind == "intent"}
-    for intent in sorted({intent for agent in agents for intent in agent.intents} - declared):
+    named = {intent for agent in agents for intent in agent.intents}
+    named.update(intent for item in items if item.kind == "rule" for intent in rule(item).intents)
+    for intent in sorted(named - declared):
         body = canonical({"intent": intent, "subject_kind": subject_kind, "executor": "test"})
         items.append(ControlItem("intent", intent, body))
     tools = Tools(expressions=expressions, schemas=JsonSchemas(), agents={"rule": rule, "agent": python})
