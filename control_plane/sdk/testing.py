@@ -7,20 +7,12 @@ durable, and nothing has an effect on the world. The one module of the SDK that 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any, TypeVar, cast
 
 from agents.rules import Rule
-from control_plane.adapters.cel import CelExpressions
-from control_plane.adapters.jsonschema import JsonSchemas
-from control_plane.catalogue import ControlItem, Controls, ControlSet
-from control_plane.catalogue.definitions import RuleInForce
 from control_plane.causality import Lineage
 from control_plane.cycle import Cycle
 from control_plane.durations import parse_duration_ms
-from control_plane.errors import InvalidWorkspace
 from control_plane.loop.step import Said
 from control_plane.messages import (
     Command,
@@ -37,14 +29,10 @@ from control_plane.messages import (
 )
 from control_plane.messages.outcome import Status
 from control_plane.messages.wire import decode_event, encode_context, utc
-from control_plane.ports.agent import Agent as AgentPort
 from control_plane.ports.backbone import Output, Record
 from control_plane.sdk.agent import Agent, SlowAgent
+from control_plane.sdk.declared import Declarations, controls_of
 from control_plane.slow_agents import SlowAgents
-from control_plane.workspace.compiling import Tools, compile_controls
-from control_plane.workspace.declarations import canonical
-from control_plane.workspace.flaws import Flaws
-from control_plane.workspace.yaml_tree import read_yaml
 
 START_MS = 1_767_225_600_000
 """Where virtual time begins: 2026-01-01T00:00:00Z."""
@@ -78,7 +66,7 @@ class Loop:
     def __init__(
         self,
         *agents: Agent | SlowAgent,
-        declarations: str | Path | Sequence[str | Path] = (),
+        declarations: Declarations = (),
         policy: Callable[[Question], Ruling] = allow,
         executor: Callable[[Command], Status] = succeed,
         subject_kind: str = "service",
@@ -87,16 +75,15 @@ class Loop:
 
         Args:
             agents: Python agents under test.
-            declarations: YAML of intents, rows, fleets and rules, as text or as files, several documents in one if
-                need be.
+            declarations: intents, rows, fleets and rules as YAML or as files, Python agents as files, or the folder of
+                a whole workspace.
             policy: rules on every decision that no guard stops.
             executor: carries out every command at once.
             subject_kind: for intents that agents and rules name and nobody declares: they are declared without limits.
         """
         self.messages: list[Message] = []
         self.now_ms = START_MS
-        self._agents = {agent.name: agent for agent in agents}
-        self._cycle = Cycle(_controls(agents, declarations, subject_kind), policy, executor)
+        self._cycle = Cycle(controls_of(agents, declarations, subject_kind), policy, executor)
         self._events = 0
 
     @property
@@ -166,7 +153,8 @@ class Loop:
     def state(self, rule: str, subject: str) -> str:
         """What a rule is on a subject now: `inactive`, `pending` or `firing`."""
         found = self._cycle.controls.agent(rule)
-        assert found is not None and isinstance(found.agent, Rule), f"there is no rule {rule}"
+        assert found is not None, f"there is no rule {rule}"
+        assert isinstance(found.agent, Rule), f"{rule} is no rule"
         row = self._cycle.rows.get(subject)
         return found.agent.state(row.own.get(rule) if row is not None else None, self.now_ms)
 
@@ -188,8 +176,8 @@ class Loop:
             answers.extend(outputs)
 
         def find(name: str) -> SlowAgent | None:
-            agent = self._agents.get(name)
-            return agent if isinstance(agent, SlowAgent) else None
+            found = self._cycle.controls.agent(name)
+            return cast(SlowAgent, found.agent) if found is not None and found.slow else None
 
         raw = encode_context(context)
         record = Record(topic=topics.CONTEXTS, partition=0, offset=0, key=b"", value=raw, recorded_ms=self.now_ms)
@@ -212,45 +200,6 @@ class Loop:
 
     def _said(self, kind: type[T]) -> list[T]:
         return [message for message in self.messages if isinstance(message, kind)]
-
-
-def _controls(
-    agents: Sequence[Agent | SlowAgent], declarations: str | Path | Sequence[str | Path], subject_kind: str
-) -> Controls:
-    expressions = CelExpressions()
-    by_name = {agent.name: agent for agent in agents}
-
-    def rule(item: ControlItem) -> AgentPort:
-        return Rule(msgspec.json.decode(item.body, type=RuleInForce), expressions)
-
-    def python(item: ControlItem) -> Any:
-        return by_name[item.name]
-
-    items = _declared([declarations] if isinstance(declarations, str | Path) else declarations)
-    items += [ControlItem("agent", name, "") for name in by_name]
-    declared = {item.name for item in items if item.kind == "intent"}
-    named = {intent for agent in agents for intent in agent.intents}
-    named.update(intent for item in items if item.kind == "rule" for intent in rule(item).intents)
-    for intent in sorted(named - declared):
-        body = canonical({"intent": intent, "subject_kind": subject_kind, "executor": "test"})
-        items.append(ControlItem("intent", intent, body))
-    tools = Tools(expressions=expressions, schemas=JsonSchemas(), agents={"rule": rule, "agent": python})
-    return compile_controls(ControlSet.of(items), tools)
-
-
-def _declared(declarations: Sequence[str | Path]) -> list[ControlItem]:
-    """Each document as an item. Raises InvalidWorkspace when one is no YAML, or declares something else."""
-    flaws, items = Flaws(), []
-    for number, given in enumerate(declarations):
-        file, text = (str(given), given.read_text()) if isinstance(given, Path) else (f"declaration {number}", given)
-        for document in read_yaml(file, text, flaws) or ():
-            heads = [(head, document.text(head)) for head in ("intent", "row", "fleet", "rule") if document.text(head)]
-            if not heads:
-                flaws.add(file, document, "it declares no intent, row, fleet or rule", "Begin it with `intent: NAME`.")
-            items += [ControlItem(head, name or "", canonical(document.plain())) for head, name in heads[:1]]
-    if len(flaws):
-        raise InvalidWorkspace(tuple(flaws))
-    return items
 
 
 def _wait_for(answering: Coroutine[Any, Any, None]) -> None:

@@ -102,6 +102,47 @@ def test_declarations_may_be_files(tmp_path: Path) -> None:
     assert loop.row(WEB, "health") == {"rss": 7.0}
 
 
+THINKER = """
+from control_plane.sdk import SlowAgent
+
+class Thinker(SlowAgent):
+    name, version, listens_to, intents = "thinker", "1.0.0", ("service.measured",), ("restart_service",)
+
+    async def decide(self, context):
+        return [context.propose("restart_service", because="on reflection")]
+"""
+
+
+def test_a_whole_workspace_may_be_tested_as_it_lies_there(tmp_path: Path) -> None:
+    for path, text in {
+        "rows/health.yaml": HEALTH,
+        "agents/guard.yaml": GUARD.split("---")[0],
+        "agents/thinker.py": THINKER,
+        "intents/restart.yml": GUARD.split("---")[1],
+        "schemas/service.measured.json": '{"type": "object", "required": ["rss"]}',
+        "executors/dry_run.yaml": "executor: dry_run\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    loop = Loop(declarations=tmp_path)
+    loop.send("service.measured", WEB, {"rss": 500.0})
+
+    assert [decision.agent for decision in loop.decisions] == ["memory_guard", "thinker"]
+    assert loop.state("memory_guard", WEB) == "firing"
+    with pytest.raises(Refused, match="schema_broken"):
+        loop.send("service.measured", WEB, {})
+
+
+def test_intents_that_a_rule_names_need_no_declaration() -> None:
+    loop = Loop(declarations=GUARD.split("---")[0].replace("expects", "# expects"))
+
+    loop.send("service.measured", WEB, {"rss": 500.0})
+
+    assert len(loop.commands) == 1
+    assert loop.state("memory_guard", WEB) == "firing"
+
+
 def test_a_guard_refuses_here_as_it_does_in_production() -> None:
     loop = Loop(Restless(), declarations=GUARD)
 
