@@ -13,6 +13,7 @@ from msgspec import Struct
 from control_plane.catalogue.audiences import AgentInForce, Audience
 from control_plane.catalogue.fleets import Fleets
 from control_plane.catalogue.intent import Intent
+from control_plane.catalogue.reference import POLICY_REFERENCE, REFERENCE, as_policy_data
 from control_plane.causality import digest
 from control_plane.messages import topics
 from control_plane.messages.event import BUILT_IN
@@ -31,6 +32,7 @@ TOPIC_OF_KIND: Mapping[str, str] = {
     "row": topics.SCHEMAS,
     "fleet": topics.SCHEMAS,
     "schema": topics.SCHEMAS,
+    "reference": topics.REFERENCE,
     "policy": topics.POLICIES,
     "policy_data": topics.POLICIES,
 }
@@ -89,12 +91,16 @@ class Policies(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, controls: ControlSet) -> "Policies":
-        """The policies of a control set; their revision covers modules and data alone."""
+        """The policies of a control set; their revision covers modules, data and the tables that they read alone."""
         modules, data = controls.of_kind("policy"), controls.of_kind("policy_data")
+        # Where no policy reads a table, a change of one is no change of policy.
+        read = any(POLICY_REFERENCE in item.body for item in modules)
+        tables = controls.of_kind(REFERENCE) if read else ()
+        as_data = [(REFERENCE, as_policy_data(tables))] if tables else []
         return cls(
-            revision=digest(*(item.key for item in (*modules, *data)))[:REVISION_CHARS],
+            revision=digest(*(item.key for item in (*modules, *data, *tables)))[:REVISION_CHARS],
             modules=tuple(sorted((item.name, item.body) for item in modules)),
-            data=tuple(sorted((item.name, item.body) for item in data)),
+            data=tuple(sorted([*((item.name, item.body) for item in data), *as_data])),
         )
 
 

@@ -22,6 +22,7 @@ EventType = Annotated[
 Duration = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?(ms|s|m|h)$", description="500ms, 5s, 10m or 24h.")]
 Expression = Annotated[str, Meta(min_length=1, max_length=2000, description="A CEL expression.")]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+ReferenceValue = str | int | float | bool | None | list[str | int | float | bool]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
@@ -132,6 +133,14 @@ class FleetDefinition(_Strict, frozen=True):
     fleet: Name
     members: Expression
     healthy: Expression | None = None
+
+
+class ReferenceDefinition(_Strict, frozen=True):
+    """`reference/*.yaml`: a table that events are looked up in. `key` names the field that tells its rows apart."""
+
+    reference: Name
+    key: Name
+    rows: Annotated[list[dict[Name, ReferenceValue]], Meta(min_length=1)]
 
 
 class CountCondition(_Strict, frozen=True):

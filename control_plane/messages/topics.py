@@ -12,6 +12,7 @@ POLICIES = "policies.v1"
 INTENTS = "intents.v1"
 AGENTS = "agents.v1"
 SCHEMAS = "schemas.v1"
+REFERENCE = "reference.v1"
 
 KEYED_BY_SUBJECT = (EVENTS, CONTEXTS, DECISIONS, VERDICTS, COMMANDS, EFFECTS, DEAD_LETTERS)
 """Partitioned alike: an output goes to the partition of the record that it follows from."""
@@ -19,5 +20,5 @@ KEYED_BY_SUBJECT = (EVENTS, CONTEXTS, DECISIONS, VERDICTS, COMMANDS, EFFECTS, DE
 CONTROL_SETS = "controls.v1"
 """Which items are in force together, by the revision of the set; the newest record is the set that is wanted."""
 
-CONTROLS = (POLICIES, INTENTS, AGENTS, SCHEMAS, CONTROL_SETS)
+CONTROLS = (POLICIES, INTENTS, AGENTS, SCHEMAS, REFERENCE, CONTROL_SETS)
 """One partition each, compacted by `kind/name@revision`."""

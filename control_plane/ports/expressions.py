@@ -19,7 +19,8 @@ class Program(Protocol):
     reads: frozenset[str]
     """Top-level variables that the expression names, such as `data` and `rows`."""
     paths: frozenset[tuple[str, ...]]
-    """The same with their fields, as far as these are constant: `("rows", "service_health", "rss_mb")`."""
+    """The same with their fields, as far as these are constant: `("rows", "service_health", "rss_mb")`. Of a table that
+    is read by key, `[]` stands for the key: `("reference", "sites", "[]", "region")`."""
 
     def evaluate(self, scope: Scope) -> Any:
         """The value. Raises ExpressionMiss when a field is missing or a type does not fit."""

@@ -132,7 +132,8 @@ class Checking:
 
     def _expressions(self, found: Declared[Any]) -> ExpressionChecks:
         expressions: Expressions = self._tools.compiling.expressions
-        return ExpressionChecks(found.file, expressions, self._fields_of_rows(), self._flaws)
+        tables = self._documents.tables
+        return ExpressionChecks(found.file, expressions, self._fields_of_rows(), self._flaws, tables)
 
     def _fields_of_rows(self) -> FieldsOfRows | None:
         rows = self._documents.rows

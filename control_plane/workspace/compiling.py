@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from control_plane.catalogue import AgentInForce, ControlItem, Controls, ControlSet, Fleet, Fleets, Intent
-from control_plane.catalogue.controls import Policies
+from control_plane.catalogue.controls import REVISION_CHARS, Policies
 from control_plane.catalogue.definitions import (
     CountDefinition,
     FieldDefinition,
@@ -23,6 +23,8 @@ from control_plane.catalogue.definitions import (
     SeenDefinition,
     WindowDefinition,
 )
+from control_plane.catalogue.reference import REFERENCE, WithReference, tables_of
+from control_plane.causality import digest
 from control_plane.durations import parse_duration_ms
 from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import ExpressionMiss, Expressions
@@ -41,9 +43,13 @@ class Tools(Struct, frozen=True, kw_only=True):
 
 def compile_controls(controls: ControlSet, tools: Tools) -> Controls:
     """The controls that a set stands for."""
+    tables = tables_of(controls.of_kind(REFERENCE))
+    table_revisions = {item.name: item.revision for item in controls.of_kind(REFERENCE)}
+    if tables:
+        tools = replace(tools, expressions=WithReference(tools.expressions, tables))
     intents = _intents(controls)
     projections = [compile_row(item, tools) for item in controls.of_kind("row")]
-    fleets = [compile_fleet(item, tools) for item in controls.of_kind("fleet")]
+    fleets = [compile_fleet(item, tools, table_revisions) for item in controls.of_kind("fleet")]
     return Controls(
         revision=controls.revision,
         intents=[compile_intent(item, tools) for item in controls.of_kind("intent")],
@@ -97,12 +103,15 @@ def compile_row(item: ControlItem, tools: Tools) -> Projection:
     return Projection(name=definition.row, on=tuple(definition.on), fields=tuple(fields))
 
 
-def compile_fleet(item: ControlItem, tools: Tools) -> Fleet:
-    """One fleet."""
+def compile_fleet(item: ControlItem, tools: Tools, tables: Mapping[str, str]) -> Fleet:
+    """One fleet. With another table that it reads, by its revision in `tables`, it counts others."""
     definition = msgspec.json.decode(item.body, type=FleetDefinition)
-    healthy = tools.expressions.compile(definition.healthy) if definition.healthy is not None else None
     members = tools.expressions.compile(definition.members)
-    return Fleet(name=definition.fleet, revision=item.revision, members=members, healthy=healthy)
+    healthy = tools.expressions.compile(definition.healthy) if definition.healthy is not None else None
+    paths = members.paths | (healthy.paths if healthy is not None else frozenset())
+    read = sorted({tables[path[1]] for path in paths if path[0] == REFERENCE and path[1] in tables})
+    revision = digest(item.revision, *read)[:REVISION_CHARS] if read else item.revision
+    return Fleet(name=definition.fleet, revision=revision, members=members, healthy=healthy)
 
 
 class FieldInvalid(Exception):

@@ -12,6 +12,7 @@ from control_plane.catalogue.definitions import FleetDefinition, IntentDefinitio
 from control_plane.errors import Flaw
 from control_plane.workspace.files import YAML, Folder
 from control_plane.workspace.flaws import Flaws, did_you_mean, flaw_at, nearest, shown
+from control_plane.workspace.reference import Tables, read_tables
 from control_plane.workspace.shapes import shaped
 from control_plane.workspace.yaml_tree import Node, read_yaml
 
@@ -70,6 +71,7 @@ class Documents:
     rules: Declarations[RuleDefinition]
     executors: Declarations[Struct]
     triggers: Declarations[Struct]
+    tables: Tables
 
 
 def canonical(value: Any) -> str:
@@ -88,6 +90,7 @@ def read_documents(
         rules=_Reading(folder, flaws, "rule").of(RuleDefinition),
         executors=_Reading(folder, flaws, "executor").of_kinds(executors),
         triggers=_Reading(folder, flaws, "trigger").of_kinds(triggers),
+        tables=read_tables(folder, flaws),
     )
 
 

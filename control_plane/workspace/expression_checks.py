@@ -3,8 +3,10 @@
 import re
 from collections.abc import Collection, Mapping
 
+from control_plane.catalogue.reference import REFERENCE
 from control_plane.ports.expressions import ExpressionInvalid, Expressions, Program
 from control_plane.workspace.flaws import Flaws, did_you_mean
+from control_plane.workspace.reference import Tables
 from control_plane.workspace.yaml_tree import Node
 
 SUBJECT_FIELDS = frozenset({"kind", "name", "id"})
@@ -17,10 +19,19 @@ _HOLE = re.compile(r"\{([^{}]+)\}")
 
 
 class ExpressionChecks:
-    """Checks the expressions of one file. `rows` is None when not all rows could be read: then any may exist."""
+    """Checks the expressions of one file. `rows` is None when not all rows could be read: then any may exist.
+    Without `tables` reference data cannot be read there."""
 
-    def __init__(self, file: str, expressions: Expressions, rows: FieldsOfRows | None, flaws: Flaws) -> None:
+    def __init__(
+        self,
+        file: str,
+        expressions: Expressions,
+        rows: FieldsOfRows | None,
+        flaws: Flaws,
+        tables: Tables | None = None,
+    ) -> None:
         self._file = file
+        self._tables = tables
         self._expressions = expressions
         self._rows = rows
         self._flaws = flaws
@@ -72,7 +83,7 @@ class ExpressionChecks:
             found = self._path(key, path, variables, reads)
             if found is not None:
                 problem, cure, steps = found
-                self._flaws.add(self._file, node.inside(shift + _column_of(program, path, steps)), problem, cure)
+                self._flaws.add(self._file, node.inside(shift + column_of(program, path, steps)), problem, cure)
         return program
 
     def _path(
@@ -80,6 +91,8 @@ class ExpressionChecks:
     ) -> tuple[str, str, int] | None:
         """What is wrong with what is read, the cure, and after how many steps it went wrong."""
         first = path[0]
+        if first == REFERENCE and self._tables is not None:
+            return _unknown_in_tables(key, path, self._tables)
         if first not in variables:
             may = ", ".join(sorted(variables))
             if first in ("data", "rows", "subject", "event"):
@@ -104,10 +117,21 @@ class ExpressionChecks:
         return None
 
 
+def _unknown_in_tables(key: str, path: tuple[str, ...], tables: Tables) -> tuple[str, str, int] | None:
+    name, field = path[1], path[3] if len(path) > 3 else None
+    if name not in tables.by_name:
+        cure = did_you_mean(name, tables.by_name, "Put it into reference/.")
+        return (f"{key} reads the table {name}, which nothing declares", cure, 1) if tables.complete else None
+    table = tables.by_name[name]
+    if table is not None and field is not None and field not in table.fields:
+        return f"the table {name} has no field {field}", did_you_mean(field, table.fields, "Add it."), 3
+    return None
+
+
 _ROW_CURE = "Declare it in rows/."
 
 
-def _column_of(program: Program, path: tuple[str, ...], steps: int) -> int:
+def column_of(program: Program, path: tuple[str, ...], steps: int) -> int:
     """Where a step of a path stands in the text, from 1; 0 when it is written in another way."""
     written = r"\s*\.\s*".join(re.escape(step) for step in path[:steps])
     last = (r"\s*\.\s*" if steps else r"\b") + rf"(?P<step>{re.escape(path[steps])})\b"

@@ -20,6 +20,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "fleets": YAML,
     "intents": YAML,
     "policies": (".rego", *YAML),
+    "reference": (".csv", *YAML),
     "rows": YAML,
     "schemas": (".json",),
     "triggers": YAML,
@@ -28,9 +29,6 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 
 DEEP_FOLDERS = ("policies",)
 """Folders that may hold further ones."""
-
-FOLDERS_TO_COME = ("reference",)
-"""Folders that workspaces will have; what lies there is not understood yet, so it is refused."""
 
 DATA_FOLDER = "data"
 
@@ -74,11 +72,6 @@ class Folder:
                     self._flaws.warn(self._shown(path), None, "this file is not read", cure)
         for entry in sorted(os.scandir(self.root), key=lambda found: found.name):
             if not entry.is_dir() or entry.name in (*FOLDERS, DATA_FOLDER):
-                continue
-            if entry.name in FOLDERS_TO_COME:
-                if any(True for _ in self._paths(entry.name)):
-                    problem = "this version of Setpoint does not understand this folder"
-                    self._flaws.add(f"{entry.name}/", None, problem, "Take it out, or install a newer Setpoint.")
                 continue
             meant = nearest(entry.name, FOLDERS)
             if meant is not None:

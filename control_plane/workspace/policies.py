@@ -11,6 +11,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from control_plane.catalogue import ControlItem
+from control_plane.catalogue.reference import REFERENCE, as_policy_data
 from control_plane.errors import InvalidWorkspace
 from control_plane.workspace.declarations import canonical
 from control_plane.workspace.files import YAML, Folder, SourceFile
@@ -34,6 +35,12 @@ class Policies:
     tests: dict[str, str]
     data: dict[str, str]
     built_in: frozenset[str]
+    tables: tuple[ControlItem, ...] = ()
+
+    @property
+    def data_for_tests(self) -> dict[str, str]:
+        """What the workspace's tests find under `data`: as when it runs, reference data is among it."""
+        return {**self.data, REFERENCE: as_policy_data(self.tables)} if self.tables else self.data
 
     def file_of(self, name: str) -> str:
         """Where a module or a test stands, as people are told."""
@@ -52,8 +59,10 @@ def built_in_policies() -> dict[str, str]:
     return {name: text for name, text in _below(files(FOLDER), "") if not name.endswith(TEST_SUFFIX)}
 
 
-def read_policies(folder: Folder, flaws: Flaws, *, with_built_in: bool) -> Policies:
-    """What lies in `policies/`, with the built-ins beneath it unless they are not wanted."""
+def read_policies(
+    folder: Folder, flaws: Flaws, *, with_built_in: bool, tables: tuple[ControlItem, ...] = ()
+) -> Policies:
+    """What lies in `policies/`, with the built-ins beneath it unless they are not wanted, and the tables beside it."""
     texts = {
         source.path.removeprefix(f"{FOLDER}/").removesuffix(SUFFIX): source.text
         for source in folder.in_folder(FOLDER, SUFFIX)
@@ -65,6 +74,7 @@ def read_policies(folder: Folder, flaws: Flaws, *, with_built_in: bool) -> Polic
         tests={name: text for name, text in texts.items() if name.endswith(TEST_SUFFIX)},
         data=_data(folder.in_folder(FOLDER, *YAML), flaws),
         built_in=frozenset(built_in),
+        tables=tables,
     )
 
 
@@ -77,7 +87,7 @@ def check_policies(policies: Policies, tools: CheckTools, flaws: Flaws) -> None:
         return
     tests = {policies.file_of(name): text for name, text in policies.tests.items()}
     try:
-        result = tools.test_policies(modules, tests, policies.data)
+        result = tools.test_policies(modules, tests, policies.data_for_tests)
     except InvalidWorkspace as exc:
         flaws.extend(exc.flaws)
         return
@@ -99,7 +109,7 @@ def _data(sources: Sequence[SourceFile], flaws: Flaws) -> dict[str, str]:
                 flaws.add(path, node, "policy data is no mapping", "Write `name: value`; Rego reads it as data.name.")
                 continue
             for name, entry in node.value.items():
-                if not name.isidentifier() or name == OWN_ROOT or name in found:
+                if not name.isidentifier() or name in (OWN_ROOT, REFERENCE) or name in found:
                     problem = f"policy data cannot be called {name} here"
                     flaws.add(path, entry.key, problem, "Choose another name: letters, digits and underscores.")
                 found[name] = entry.value.plain()

@@ -70,7 +70,8 @@ def read_workspace(root: Path, tools: CheckTools, *, builtin_policies: bool | No
         builtin_policies = said is None or said.value is not False
     documents = read_documents(folder, tools.executors, tools.triggers, flaws)
     schemas = read_schemas(folder, tools.compiling.schemas, flaws)
-    policies = read_policies(folder, flaws, with_built_in=builtin_policies)
+    tables = documents.tables.items
+    policies = read_policies(folder, flaws, with_built_in=builtin_policies, tables=tables)
     heard: set[str] = set()
     executors = check_executors(documents, folder, tools, flaws)
     agents = _checked(documents, executors, folder, tools, flaws, heard)
@@ -133,6 +134,7 @@ def _items(documents: Documents) -> Iterable[ControlItem]:
     declared: tuple[Declarations[Any], ...] = (documents.intents, documents.rows, documents.fleets, documents.rules)
     for declarations in (*declared, documents.executors, documents.triggers):
         yield from (found.item for found in declarations.by_name.values())
+    yield from documents.tables.items
 
 
 def _definitions(declarations: Declarations[Struct]) -> tuple[Mapping[str, Any], ...]:

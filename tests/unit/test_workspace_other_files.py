@@ -210,12 +210,6 @@ def test_a_misspelt_folder_is_pointed_at(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_of_a_newer_setpoint_is_refused_rather_than_passed_over(tmp_path: Path) -> None:
-    assert flaws_of(tmp_path, {"reference/sites.csv": "site"})[0].startswith(
-        "reference/: this version of Setpoint does not understand this folder."
-    )
-
-
 def test_a_file_with_another_ending_is_warned_about(tmp_path: Path) -> None:
     workspace = read(tmp_path, {"rows/notes.txt": "later", "policies/more.yaml": "a: 1", "rows/.hidden": "x"})
 

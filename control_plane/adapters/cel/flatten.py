@@ -9,14 +9,14 @@ give the same bytes.
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from control_plane.adapters.cel.anchors import Anchor, anchor_of
+from control_plane.adapters.cel.needs import BY_KEY, Need, Path
 from control_plane.adapters.cel.tokens import Token, tokens_of
 from control_plane.ports.expressions import ExpressionInvalid
 
-Path = tuple[str, ...]
-Use = Literal["value", "has", "range"]
+REFERENCE = "reference"
+"""The variable that holds whole tables: they are read by key and never copied."""
 
 MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
 _GETTERS = "FullYear Month Date DayOfMonth DayOfWeek DayOfYear Hours Minutes Seconds Milliseconds"
@@ -27,32 +27,9 @@ FUNCTIONS = frozenset(
 )
 _CONSTANTS = frozenset({"true", "false", "null", "in"})
 _TYPES = frozenset({"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"})
-_PREFIX: dict[Use, str] = {"value": "__v_", "has": "__h_", "range": "__r_"}
 _DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_QUOTED_KEY = re.compile(r"""(['"])([^'"\\]+)\1""")
 _QUOTED_FIELD = re.compile(r"""(['"])([A-Za-z_][A-Za-z0-9_]*)\1""")
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """One flat variable: where its value comes from, and what is made of it.
-
-    `value` is what stands at the path, `has` whether the last field is there, `range` a list to walk: the list that
-    stands at the path, or the sorted keys of the map.
-    """
-
-    name: str
-    use: Use
-    holders: Path
-    last: str
-
-    @property
-    def path(self) -> Path:
-        return (*self.holders, self.last)
-
-    @classmethod
-    def of(cls, path: Path, use: Use) -> "Need":
-        # "_" becomes "_1" and "." becomes "_0": no two paths share a name.
-        return cls(_PREFIX[use] + "_0".join(field.replace("_", "_1") for field in path), use, path[:-1], path[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +87,11 @@ class _Rewriter:
     def _other(self, at: int) -> int:
         """A token that is no name at the head of a chain: a macro on a list in brackets begins with its dot."""
         token, after = self._tokens[at], self._tokens[at + 1]
+        quoted = _QUOTED_KEY.fullmatch(token.text)
+        if quoted and after.text == "in" and self._is_table(at + 2):
+            path = (REFERENCE, self._tokens[at + 4].text, quoted.group(2))
+            self._replace(at, at + 5, Need.of(path, "has"))
+            return at + 5
         if token.text != "." or after.kind != "name":
             return at + 1
         if at == 0 or not _ends_operand(self._tokens[at - 1]):
@@ -138,12 +120,51 @@ class _Rewriter:
             return self._bound_chain(end)
         if len(path) == 1 and token.text in _TYPES:
             return at + 1
+        if self._tokens[end].text == "in" and self._is_table(end + 1):
+            return self._key_in(at, path, end + 1)
+        path, key, end = self._looked_up(at, path, end)
         if self._tokens[end].text == "." and self._is_macro(end + 1):
-            self._replace(at, end, Need.of(path, "range"))
+            self._replace(at, end, Need.of(path, "range", key))
             self._bind(end + 1)
             return end + 5
-        self._replace(at, end, Need.of(path, "value"))
+        self._replace(at, end, Need.of(path, "value", key))
         return end
+
+    def _looked_up(self, at: int, path: Path, end: int) -> tuple[Path, Path, int]:
+        """A path with the key that it goes through, where it reads a table: `reference.sites[data.site].region`."""
+        if path[0] != REFERENCE or len(path) > 2:
+            return path, (), end
+        if len(path) < 2 or self._tokens[end].text != "[":
+            shown = ".".join(path)
+            raise _invalid(
+                f"{shown} is read by table and key, as in reference.sites[data.site].region", self._tokens[at]
+            )
+        quoted = _QUOTED_KEY.fullmatch(self._tokens[end + 1].text)
+        key, closing = ((), end + 2) if quoted else self._key_path(end + 1)
+        if self._tokens[closing].text != "]":
+            raise _invalid("the key of a table is a path, such as data.site, or text in quotes", self._tokens[end + 1])
+        fields, end = self._fields(closing + 1)
+        return (*path, quoted.group(2) if quoted else BY_KEY, *fields), key, end
+
+    def _key_path(self, at: int) -> tuple[Path, int]:
+        token = self._tokens[at]
+        if token.kind != "name" or token.text in _CONSTANTS or token.text == REFERENCE or self._is_bound(token.text):
+            raise _invalid("the key of a table is a path, such as data.site, or text in quotes", token)
+        return self._chain(at)
+
+    def _is_table(self, at: int) -> bool:
+        """Whether a whole table stands here."""
+        reference, dot, name, after = self._tokens[at : at + 4]
+        whole = (reference.text, dot.text, name.kind) == (REFERENCE, ".", "name")
+        return whole and after.text not in (".", "[") and not self._is_bound(REFERENCE)
+
+    def _key_in(self, at: int, key: Path, table_at: int) -> int:
+        """`data.site in reference.sites`: whether the table has the key."""
+        if key[0] == REFERENCE:
+            raise _invalid("the key of a table is a path, such as data.site, or text in quotes", self._tokens[at])
+        table = self._tokens[table_at + 2].text
+        self._replace(at, table_at + 3, Need.of((REFERENCE, table, BY_KEY), "has", key))
+        return table_at + 3
 
     def _bound_chain(self, end: int) -> int:
         if self._tokens[end].text == "." and self._is_macro(end + 1):
@@ -153,10 +174,12 @@ class _Rewriter:
     def _has(self, at: int) -> int:
         """`has(a.b.c)` on a plain path becomes a variable; on anything else the library judges it."""
         path, end = self._chain(at + 2)
-        plain = len(path) > 1 and self._tokens[end].text == ")" and not self._is_bound(path[0])
-        if not plain:
+        if self._is_bound(path[0]):
             return at + 2
-        self._replace(at, end + 1, Need.of(path, "has"))
+        path, key, end = self._looked_up(at + 2, path, end)
+        if len(path) < 2 or self._tokens[end].text != ")":
+            return at + 2
+        self._replace(at, end + 1, Need.of(path, "has", key))
         return end + 1
 
     def _function(self, at: int) -> int:
@@ -167,19 +190,23 @@ class _Rewriter:
 
     def _chain(self, at: int) -> tuple[Path, int]:
         """The fields from a name on, as far as they are constant, and the index of the token after them."""
-        path = [self._tokens[at].text]
-        at += 1
+        fields, end = self._fields(at + 1)
+        return (self._tokens[at].text, *fields), end
+
+    def _fields(self, at: int) -> tuple[Path, int]:
+        """The constant fields from here on, and the index of the token after them."""
+        fields = []
         while True:
             first, second, third = self._tokens[at : at + 3]
             quoted = _QUOTED_FIELD.fullmatch(second.text)
             if first.text == "." and second.kind == "name" and third.text != "(":
-                path.append(second.text)
+                fields.append(second.text)
                 at += 2
             elif first.text == "[" and quoted and third.text == "]":
-                path.append(quoted.group(2))
+                fields.append(quoted.group(2))
                 at += 3
             else:
-                return tuple(path), at
+                return tuple(fields), at
 
     def _is_macro(self, at: int) -> bool:
         """Whether a macro stands here: `exists(x, ...)`."""

@@ -5,20 +5,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from control_plane.adapters.cel.flatten import Flat, Need
+from control_plane.adapters.cel.flatten import Flat
 from control_plane.adapters.cel.library import cel
+from control_plane.adapters.cel.needs import ABSENT, FLAT_NAME, SCALARS, Need, value_of
 from control_plane.ports.expressions import ExpressionInvalid, ExpressionMiss, Scope
-
-RANGE_ITEMS_MAX = 1_000
-"""A longer list or map is not walked by `all`, `exists`, ...: the expression does not match. Nothing else bounds the
-time that an expression takes on data from outside."""
 
 FAULTS: Final = (LookupError, TypeError, ArithmeticError, ValueError, RuntimeError)
 """What the library raises for missing keys, wrong types, overflow, bad conversions, and undefined variables."""
 
 _PLACE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
-_FLAT_NAME = re.compile(r"__[vhr]_\w+")
-_ABSENT: Final = object()
 
 
 class CelScope:
@@ -41,10 +36,10 @@ class CelScope:
         for need in needs:
             if need.name not in self.names:
                 self.names.add(need.name)
-                self._add(need.name, _value(need, self._variables))
+                self._add(need.name, value_of(need, self._variables))
 
     def _add(self, name: str, value: Any) -> None:
-        if value is _ABSENT:
+        if value is ABSENT:
             self.absent.add(name)
             return
         try:
@@ -63,7 +58,7 @@ class CelProgram:
 
     def __init__(self, source: str, flat: Flat) -> None:
         self.source = source
-        self.paths = frozenset(need.path for need in flat.needs)
+        self.paths = frozenset(path for need in flat.needs for path in need.paths)
         self.reads = frozenset(path[0] for path in self.paths)
         self.execute: Callable[[Any], Any] = compiled(flat.text).execute
         self.flat = flat.text
@@ -85,14 +80,14 @@ class CelProgram:
 
     def _why(self, exc: Exception) -> str:
         detail = str(exc.args[0]) if exc.args else type(exc).__name__
-        name = _FLAT_NAME.search(detail)
+        name = FLAT_NAME.search(detail)
         if name:
-            paths = [need.path for need in self.needs if need.name == name.group()]
-            return f"{'.'.join(paths[0])} is missing or cannot be read" if paths else detail
+            shown = [need.shown for need in self.needs if need.name == name.group()]
+            return f"{shown[0]} is missing or cannot be read" if shown else detail
         return f"{detail} is missing" if isinstance(exc, KeyError) else detail.splitlines()[0]
 
 
-_SCALARS: Final = frozenset({bool, int, float, str, type(None), bytes, datetime.datetime, datetime.timedelta})
+_SCALARS: Final = SCALARS | {datetime.datetime, datetime.timedelta}
 
 
 def compiled(text: str) -> Any:
@@ -112,32 +107,6 @@ def _invalid(text: str, detail: str) -> ExpressionInvalid:
     before = sum(len(earlier) + 1 for earlier in text.split("\n")[: line - 1])
     what = what.split(" expecting {")[0].replace("mismatched input '<EOF>'", "the expression ends too early")
     return ExpressionInvalid(what, before + column)
-
-
-def _value(need: Need, variables: Mapping[str, Any]) -> Any:
-    value: Any = variables
-    for field in need.holders:
-        value = _field(value, field)
-    if need.use == "has":
-        return need.last in value if isinstance(value, Mapping) else _ABSENT
-    value = _field(value, need.last)
-    if need.use == "range":
-        return _walkable(value)
-    return value if value.__class__ in _SCALARS or not isinstance(value, Mapping) else dict(value)
-
-
-def _field(holder: Any, field: str) -> Any:
-    # Asked of a plain dict first: the general question costs four times as much.
-    if holder.__class__ is dict or isinstance(holder, Mapping):
-        return holder.get(field, _ABSENT)
-    return _ABSENT
-
-
-def _walkable(value: Any) -> Any:
-    """What a macro walks: a list, or a map's keys in one order everywhere."""
-    if not isinstance(value, list | tuple | Mapping) or len(value) > RANGE_ITEMS_MAX:
-        return _ABSENT
-    return sorted(value, key=str) if isinstance(value, Mapping) else value
 
 
 def _ordered(value: Any) -> Any:

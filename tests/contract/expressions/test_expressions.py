@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from control_plane.adapters.cel.expressions import EXPRESSION_CHARS_MAX
-from control_plane.adapters.cel.program import RANGE_ITEMS_MAX
+from control_plane.adapters.cel.needs import RANGE_ITEMS_MAX
 from control_plane.ports.expressions import ExpressionInvalid, ExpressionMiss, Expressions
 
 VARIABLES: dict[str, Any] = {
@@ -210,7 +210,7 @@ def test_a_program_says_what_it_reads(expressions: Expressions) -> None:
         ("data", "least"),
         ("data", "site"),
         ("data", "at"),
-        ("reference", "sites"),
+        ("reference", "sites", "[]", "region"),
         ("subject", "name"),
     }
 
