@@ -207,6 +207,16 @@ class TestDistinct:
             sketch.send(values, every_ms=20, late_ms=lambda: random.choice((0, 0, random.randrange(WINDOW_MS))))
             assert abs(sketch.seen["it"] / len(set(sketch.inside)) - 1) <= 4 * STANDARD_ERROR
 
+    def test_what_an_estimate_no_longer_holds_is_not_counted_again_when_it_comes_late(self) -> None:
+        """Of a burst only a sample is kept: an older cell that took all of it in would count it a second time."""
+        burst = [f"burst-{number}" for number in range(5_000)]
+        sketch = Sketch("distinct").send(f"old-{number}" for number in range(100)).wait(WINDOW_MS // 2).send(burst)
+        assert abs(sketch.seen["it"] / 5_100 - 1) <= 4 * STANDARD_ERROR
+
+        for late_ms in (WINDOW_MS // 4, WINDOW_MS // 2):
+            sketch.send(burst, late_ms=lambda late_ms=late_ms: late_ms)
+            assert abs(sketch.seen["it"] / 5_100 - 1) <= 4 * STANDARD_ERROR
+
     def test_values_leave_the_window_when_they_were_last_seen_too_long_ago(self) -> None:
         sketch = Sketch("distinct").send(["a", "b"]).wait(WINDOW_MS // 2).send(["b", "c"])
 
