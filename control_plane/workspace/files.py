@@ -32,6 +32,9 @@ DEEP_FOLDERS = ("policies",)
 
 DATA_FOLDER = "data"
 
+TESTS_FOLDER = "tests"
+"""Where a user's own tests of the workspace lie; a service has no use for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -71,7 +74,7 @@ class Folder:
                     cure = f"In {name}/ a file ends in {' or '.join(suffixes)}."
                     self._flaws.warn(self._shown(path), None, "this file is not read", cure)
         for entry in sorted(os.scandir(self.root), key=lambda found: found.name):
-            if not entry.is_dir() or entry.name in (*FOLDERS, DATA_FOLDER):
+            if not entry.is_dir() or entry.name in (*FOLDERS, DATA_FOLDER, TESTS_FOLDER):
                 continue
             meant = nearest(entry.name, FOLDERS)
             if meant is not None:

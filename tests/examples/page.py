@@ -40,3 +40,15 @@ def examples_of(page: str) -> list[Example]:
         assert (declares, says) == ("yaml", "python"), f"docs/{page}:{line}: a block of YAML, then one of Python"
         examples.append(Example(f"docs/{page}", line, declarations, "\n" * (code_line - 1) + code))
     return examples
+
+
+def files_of(page: str) -> dict[str, str]:
+    """The files of a workspace that a page shows; each block names its own in a comment at its top. Raises
+    AssertionError when one does not."""
+    files = {}
+    for _, line, text in blocks_of(page):
+        named = re.match(r"# ([\w./-]+\.(?:py|yaml|rego))\n", text)
+        assert named is not None, f"docs/{page}:{line}: a block begins with `# PATH` of the file that it is"
+        assert named[1] not in files, f"docs/{page}:{line}: {named[1]} stands there twice"
+        files[named[1]] = text
+    return files
