@@ -14,15 +14,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="incident")] = "incident",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="incident or orders")] = "incident",
     seed: Annotated[int | None, typer.Option(min=0, help="Draws what is broken, how and when.")] = None,
     data: Annotated[Path | None, typer.Option(help="Keep what it wrote in this folder, new or empty.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Another log, as in kafka://127.0.0.1:9092.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Break real processes and watch the loop repair them.
+    """Watch a real loop act, while the demo breaks things for real.
 
-    Ends by itself with a scorecard; exit code 0 only if all went well. Next: setpoint init my-loop --example incident
+    incident: services crash, leak and slow down, and are restarted. orders: orders are held, hurried and refunded by
+    rules alone, while the warehouse fails in five ways. Each ends by itself with a scorecard; exit code 0 only if all
+    went well. Next: setpoint init my-loop --example incident
     """
     from control_plane.demo.command import demo_command
 

@@ -8,9 +8,9 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import psutil
@@ -18,7 +18,11 @@ import psutil
 from control_plane.demo.view import View
 from control_plane.errors import BackboneUnavailable, DataInUse, InvalidSettings, InvalidWorkspace, SetpointError
 
-DEMOS: Final = ("incident",)
+if TYPE_CHECKING:
+    from control_plane.demo.running import Run
+    from control_plane.demo.scorecard import Scorecard
+
+DEMOS: Final = ("incident", "orders")
 SEED_MAX: Final = 1_000_000
 
 OK: Final = 0
@@ -50,10 +54,10 @@ def demo_command(
     if name not in DEMOS:
         _complain(f"There is no demo {name}. Choose one of: {', '.join(DEMOS)}.")
         return BAD_USAGE
-    from control_plane.demo.incident import Run, run_incident  # The whole service: not for a misspelt name.
+    from control_plane.demo.running import Run  # The whole service: not for a misspelt name.
 
     view = View()
-    with _folder(data) as folder, _logging_to(folder):
+    with _folder(name, data) as folder, _logging_to(folder):
         run = Run(
             seed=secrets.randbelow(SEED_MAX) if seed is None else seed,
             folder=folder,
@@ -63,7 +67,7 @@ def demo_command(
             backbone=backbone,
         )
         try:
-            card = asyncio.run(_until_signalled(run_incident(run)))
+            card = asyncio.run(_until_signalled(_runner_of(name)(run)))
         except SetpointError as exc:
             _complain(str(exc))
             return _exit_code(exc)
@@ -78,6 +82,17 @@ def demo_command(
     return OK if card.ok else FOUND_WRONG
 
 
+def _runner_of(name: str) -> "Callable[[Run], Coroutine[Any, Any, Scorecard]]":
+    """What runs a demo; the others are not loaded."""
+    if name == "orders":
+        from control_plane.demo.orders import run_orders
+
+        return run_orders
+    from control_plane.demo.incident import run_incident
+
+    return run_incident
+
+
 async def _until_signalled(demo: Coroutine[Any, Any, T]) -> T:
     """What the demo gives; a request to end cancels it, and its services end with it."""
     running = asyncio.ensure_future(demo)
@@ -88,14 +103,14 @@ async def _until_signalled(demo: Coroutine[Any, Any, T]) -> T:
 
 
 @contextlib.contextmanager
-def _folder(data: Path | None) -> Iterator[Path]:
+def _folder(name: str, data: Path | None) -> Iterator[Path]:
     """Where the demo writes: for good where the user says, otherwise for as long as it runs."""
     if data is not None:
         yield data.resolve()
         return
     folder = Path(tempfile.mkdtemp(prefix="setpoint-demo-"))
     try:
-        yield folder / "incident"
+        yield folder / name
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

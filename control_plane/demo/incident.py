@@ -8,21 +8,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
-from control_plane.bootstrap.records import open_reader, replay
-from control_plane.bootstrap.service import Service
-from control_plane.bootstrap.workshop import load_settings, load_workspace
-from control_plane.demo.history import read_history
 from control_plane.demo.plan import Fault, draw_faults
 from control_plane.demo.ports import free_ports
-from control_plane.demo.scorecard import InjectedFault, ReplayReport, Scorecard, score
-from control_plane.demo.story import Line, Story
+from control_plane.demo.running import Run, read_again, service_of, serving, unless_failed
+from control_plane.demo.scorecard import InjectedFault, Scorecard, score
+from control_plane.demo.story import Story
 from control_plane.demo.workers import LOOK_EVERY_S, Look, Workers, end_all
 from control_plane.workspace.creating import create_workspace
 
@@ -41,17 +37,6 @@ CALM_S: Final = 2.5
 """How long after the spike nothing may have been done about it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What one run is given. `folder` is empty; `began_at` is when the process began, seconds since the epoch."""
-
-    seed: int
-    folder: Path
-    began_at: float
-    tell: Callable[[Line], None]
-    backbone: str | None = None
-
-
 async def run_incident(run: Run) -> Scorecard:
     """Run the demo to its end, and count what came of it."""
     starts_file = run.folder / STARTS_FILE
@@ -64,31 +49,17 @@ async def run_incident(run: Run) -> Scorecard:
 async def _run(run: Run, starts_file: Path) -> Scorecard:
     workers = Workers(_prepared(run.folder, starts_file), starts_file)
     story = Story(run.tell)
-    workspace = load_workspace(run.folder)
-    overrides = {"listen": "127.0.0.1:0", **({"backbone": run.backbone} if run.backbone else {})}
-    settings = load_settings(run.folder, {}, overrides, workspace)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(workers.close)
         since_ms = int(time.time() * 1000)
-        service = Service(settings, workspace)
+        service = service_of(run)
         service.observe(story)
-        async with _serving(service) as failed:
+        async with serving(service) as failed:
             await workers.all_well()
             story.say("start", "", f"{len(workers.ports)} services run, and the loop watches them")
             incident = _Incident(workers, story, draw_faults(run.seed, list(workers.ports)))
-            interrupted = await _unless_failed(incident.run(), failed)
-        reader = open_reader(settings)
-        try:
-            history = await asyncio.to_thread(read_history, reader, since_ms)
-            report = await replay(reader)
-        finally:
-            reader.close()
-    replayed = ReplayReport(
-        equal=report.equal,
-        messages=report.replayed,
-        recorded_hash=report.recorded_hash,
-        replayed_hash=report.replayed_hash,
-    )
+            interrupted = await unless_failed(incident.run(), failed)
+        history, replayed = await read_again(service.settings, since_ms)
     return score(
         seed=run.seed,
         began_at=run.began_at,
@@ -167,32 +138,6 @@ def _repaired(look: Look, pid_before: int | None) -> str:
         f"seen from outside: process {look.pid} instead of {pid_before}, "
         f"answers in {look.latency_ms:.0f} ms, takes {look.rss_mb:.0f} MB"
     )
-
-
-@contextlib.asynccontextmanager
-async def _serving(service: Service) -> AsyncIterator["asyncio.Task[None]"]:
-    """The service, started; the task ends when something that it rests on fails."""
-    await service.start()
-    running = asyncio.create_task(service.run())
-    try:
-        yield running
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await service.stop()
-
-
-async def _unless_failed(incident: Coroutine[None, None, str], failed: "asyncio.Task[None]") -> str:
-    """What the incident says at its end; raises what the service failed with, if that comes first."""
-    task = asyncio.create_task(incident)
-    try:
-        await asyncio.wait([task, failed], return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            failed.result()
-        return await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _prepared(folder: Path, starts_file: Path) -> dict[str, int]:

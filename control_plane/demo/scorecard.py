@@ -98,12 +98,40 @@ def score(
         *([f"{lost} things were lost"] if lost else []),
         *([] if replay.equal else ["the replay differs from the log"]),
     ]
+    return card_of(
+        "incident",
+        seed=seed,
+        began_at=began_at,
+        faults=reports,
+        left_alone=left_alone,
+        history=history,
+        duplicates=duplicates,
+        lost=lost,
+        replay=replay,
+        problems=problems,
+    )
+
+
+def card_of(
+    demo: str,
+    *,
+    seed: int,
+    began_at: float,
+    faults: tuple[FaultReport, ...],
+    left_alone: tuple[LeftAlone, ...],
+    history: History,
+    duplicates: int,
+    lost: int,
+    replay: ReplayReport,
+    problems: Sequence[str],
+) -> Scorecard:
+    """The scorecard of any demo: what the demo counted itself, and beside it what the log holds."""
     return Scorecard(
-        demo="incident",
+        demo=demo,
         ok=not problems,
         seed=seed,
         first_action_s=_first_action_s(history, began_at),
-        faults=reports,
+        faults=faults,
         left_alone=left_alone,
         decisions=len(history.decisions),
         verdicts={answer: history.answers()[answer] for answer in ("allow", "deny", "escalate")},
@@ -142,9 +170,9 @@ def _fault_report(found: InjectedFault, history: History) -> FaultReport:
     return FaultReport(
         kind=found.fault.kind,
         subject=subject,
-        injected_at=_time(found.injected_at),
-        detected_s=None if detected_ms is None else _seconds(detected_ms / 1000 - found.injected_at),
-        repaired_s=None if found.repaired_at is None else _seconds(found.repaired_at - found.injected_at),
+        injected_at=time_of(found.injected_at),
+        detected_s=None if detected_ms is None else seconds(detected_ms / 1000 - found.injected_at),
+        repaired_s=None if found.repaired_at is None else seconds(found.repaired_at - found.injected_at),
         effect=next((effect.effect for effect in history.effects if effect.subject == subject), None),
     )
 
@@ -154,19 +182,21 @@ def _left_alone(found: InjectedFault, history: History) -> LeftAlone:
     return LeftAlone(
         kind=found.fault.kind,
         subject=subject,
-        injected_at=_time(found.injected_at),
+        injected_at=time_of(found.injected_at),
         commands=sum(command.subject == subject for command in history.commands),
     )
 
 
 def _first_action_s(history: History, began_at: float) -> float | None:
     done_ms = [outcome.occurred_ms for outcome in history.outcomes if outcome.status == "succeeded"]
-    return _seconds(min(done_ms) / 1000 - began_at) if done_ms else None
+    return seconds(min(done_ms) / 1000 - began_at) if done_ms else None
 
 
-def _seconds(duration_s: float) -> float:
+def seconds(duration_s: float) -> float:
+    """Rounded as scorecards show it."""
     return round(duration_s, 3)
 
 
-def _time(at_s: float) -> datetime:
+def time_of(at_s: float) -> datetime:
+    """Seconds since the epoch as a time."""
     return datetime.fromtimestamp(round(at_s, 3), UTC)

@@ -35,6 +35,8 @@ class Story:
     def __init__(self, tell: Callable[[Line], None]) -> None:
         self.open_commands: set[str] = set()
         self.open_effects: set[str] = set()
+        self.commanded: set[str] = set()
+        """Services that a command was given for."""
         self._tell = tell
         self._began_s = time.monotonic()
         self._known: dict[tuple[str, str], str] = {}
@@ -93,6 +95,7 @@ class Story:
     def _command(self, command: Command, service: str) -> None:
         command_id = command.lineage.message_id
         self.open_commands.add(command_id)
+        self.commanded.add(service)
         if self._expected.get(command.decision_id):
             self.open_effects.add(command_id)
         self.say("command", service, f"{command.intent} by {command.executor}, command {command_id[:8]}")
