@@ -7,7 +7,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
 
 from control_plane.api import problems
+from control_plane.api.cancelling import cancel_routes
+from control_plane.api.controls import control_routes
 from control_plane.api.decisions import command_routes, decision_routes, effect_routes
+from control_plane.api.dossier import dossier_routes
 from control_plane.api.events import event_routes
 from control_plane.api.flows import flow_routes
 from control_plane.api.gate import Gate
@@ -16,6 +19,7 @@ from control_plane.api.hooks import hook_routes
 from control_plane.api.measuring import Measured
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import Problem
+from control_plane.api.proposals import proposal_routes
 from control_plane.api.reading import Reader
 from control_plane.api.streaming import Streams
 from control_plane.settings import setpoint_version
@@ -39,9 +43,13 @@ def create_app(ports: ApiPorts) -> FastAPI:
     for router in (
         event_routes(ports, reader, streams),
         decision_routes(ports, reader),
+        dossier_routes(ports),
+        proposal_routes(ports),
         command_routes(ports, reader),
+        cancel_routes(ports),
         effect_routes(ports, reader),
         flow_routes(ports, reader),
+        control_routes(ports),
         hook_routes(ports),
     ):
         app.include_router(router, dependencies=[key])

@@ -40,7 +40,7 @@ class Gate:
     ) -> None:
         self._app = app
         self._key = key
-        self._doors = {f"{HOOKS}/{name}": hook for name, hook in webhooks.items() if hook.has_secret}
+        self._webhooks = webhooks
         self._open = _OPEN | (_OPEN_ON_LOOPBACK if on_loopback else frozenset())
         self._in_flight = 0
         self._refused = Counter(
@@ -64,7 +64,7 @@ class Gate:
 
     def _objection(self, scope: Scope) -> ProblemError | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        door = self._doors.get(scope["path"])
+        door = self._door(scope["path"])
         if door is not None and not door.admits(headers):
             return wrong_secret()
         if door is None and scope["path"] not in self._open and not self._key.opens(headers.get("authorization")):
@@ -75,6 +75,13 @@ class Gate:
         if length.isdigit() and int(length) > BODY_BYTES_MAX:
             return _body_too_large()
         return None
+
+    def _door(self, path: str) -> Webhook | None:
+        """The webhook with a secret of its own that a path leads to; webhooks come and go."""
+        if not path.startswith(f"{HOOKS}/"):
+            return None
+        hook = self._webhooks.get(path.removeprefix(f"{HOOKS}/"))
+        return hook if hook is not None and hook.has_secret else None
 
     async def _within_limit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what really comes: a body need not announce its length."""

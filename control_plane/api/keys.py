@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from control_plane.errors import InvalidSettings
+from control_plane.messages.proposed import PERSON_PREFIX
 from control_plane.settings import API_KEY_VARIABLE, Settings
 
 KEY_BYTES: Final = 32
@@ -20,9 +21,15 @@ _FORGET_IT: Final = "Delete it: the next start makes a new one."
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as the service remembers it."""
+    """A key as the service remembers it. Whoever shows it is called `person/NAME` on the log."""
 
     digest: bytes = field(repr=False)
+    name: str = "admin"
+
+    @property
+    def person(self) -> str:
+        """Who shows it."""
+        return f"{PERSON_PREFIX}{self.name}"
 
     @classmethod
     def of(cls, secret: str) -> "ApiKey":

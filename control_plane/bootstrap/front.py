@@ -1,9 +1,10 @@
-"""How the world comes in: the triggers of a process, and the webhooks that its REST serves."""
+"""How the world comes in: what a trigger's definition becomes in a process, something that runs or a webhook of its
+REST."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from control_plane.adapters.cel import CelExpressions
 from control_plane.catalogue import Controls
@@ -13,7 +14,7 @@ from control_plane.ports.clock import Clock
 from control_plane.ports.positions import Positions
 from control_plane.ports.webhooks import Webhook
 from control_plane.triggers import Trigger, TriggerTools, build_triggers, build_webhooks, webhook_names
-from control_plane.workspace.reading import Workspace
+from control_plane.workspace.ends import Definition
 
 _log = logging.getLogger(__name__)
 
@@ -22,35 +23,29 @@ _log = logging.getLogger(__name__)
 class Front:
     """What the declared triggers are built of. Positions are asked for only for a trigger that is there."""
 
-    workspace: Workspace
+    root: Path
     backbone: Backbone
     clock: Clock
     controls: Callable[[], Controls]
     positions: Callable[[], Awaitable[Positions]]
 
-    async def triggers(self, roles: Collection[str]) -> Sequence[Trigger]:
-        """What this process runs. Raises InvalidWorkspace."""
-        if "triggers" not in roles or not self._declared:
-            return ()
-        unserved = webhook_names(self._declared)
-        if unserved and "api" not in roles:
+    async def build(self, definition: Definition, roles: Collection[str]) -> tuple[Trigger | None, Webhook | None]:
+        """What a definition stands for in a process with these roles. Raises InvalidWorkspace."""
+        if not webhook_names([definition]):
+            found = build_triggers([definition], await self._tools()) if "triggers" in roles else [None]
+            return found[0], None
+        if "api" in roles:
+            return None, build_webhooks([definition], await self._tools())[definition["name"]]
+        if "triggers" in roles:
             _log.warning(
-                "webhooks are not served: this process has the role triggers and not the role api",
-                extra={"webhooks": ", ".join(unserved)},
+                "a webhook is not served: this process has the role triggers and not the role api",
+                extra={"webhook": definition["name"]},
             )
-        return build_triggers(self._declared, await self._tools())
-
-    async def webhooks(self) -> Mapping[str, Webhook]:
-        """What REST serves, in every process that has it. Raises InvalidWorkspace."""
-        return build_webhooks(self._declared, await self._tools()) if webhook_names(self._declared) else {}
-
-    @property
-    def _declared(self) -> Sequence[Mapping[str, Any]]:
-        return self.workspace.triggers
+        return None, None
 
     async def _tools(self) -> TriggerTools:
         return TriggerTools(
-            root=self.workspace.root.resolve(),
+            root=self.root.resolve(),
             expressions=CelExpressions(),
             append=self.backbone.append,
             admit=lambda raw: admit(raw, self.clock.now_ms(), self.controls()),

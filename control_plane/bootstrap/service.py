@@ -3,26 +3,29 @@
 import asyncio
 import contextlib
 from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.faust import FaustBackbone
 from control_plane.adapters.faust.fault_points import fault_point
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
+from control_plane.bootstrap.control_desk import Beginning, ControlDesk
+from control_plane.bootstrap.ends import ExecutorsEnd, TriggersEnd
+from control_plane.bootstrap.executors import build_executors
+from control_plane.bootstrap.following import ControlFollower
 from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.records import open_reader
 from control_plane.bootstrap.stores import Stores
-from control_plane.bootstrap.workshop import compile_tools
+from control_plane.bootstrap.workshop import check_tools, compile_tools
 from control_plane.caretaker import Caretaker
-from control_plane.catalogue import Controls
 from control_plane.errors import InvalidMessage, InvalidSettings
-from control_plane.executors import Dispatch, ExecutorTools, build_executor
+from control_plane.executors import Dispatch
 from control_plane.messages import DeadLetter, Outcome, topics
 from control_plane.messages.wire import encode
 from control_plane.partition import Observer, Partitions
@@ -33,7 +36,8 @@ from control_plane.ports.webhooks import Webhook
 from control_plane.recorder import RECORDED_TOPICS, Recorder
 from control_plane.settings import Settings
 from control_plane.slow_agents import SlowAgents
-from control_plane.workspace.control_log import ControlLog, outputs_to_publish
+from control_plane.workspace.checking import undeclared_executors
+from control_plane.workspace.control_log import ControlLog
 from control_plane.workspace.reading import Workspace
 
 if TYPE_CHECKING:
@@ -47,7 +51,11 @@ READY_POLL_S: Final = 0.01
 class Service:
     """One process of Setpoint. `start` returns once it works; `run` waits until something that it rests on fails."""
 
-    def __init__(self, settings: Settings, workspace: Workspace, roles: Collection[str] = ROLES) -> None:
+    def __init__(self, settings: Settings, workspace: Workspace, roles: Collection[str] | None = None) -> None:
+        """`roles` are those of a worker; without any, the process has all of them, and what its workspace declares is
+        published where it was edited since the last start."""
+        self._is_worker = roles is not None
+        roles = ROLES if roles is None else roles
         unknown = sorted(set(roles) - set(ROLES))
         if unknown:
             raise InvalidSettings(f"there is no role {unknown[0]!r}. Nothing was started. Roles: {', '.join(ROLES)}.")
@@ -58,8 +66,10 @@ class Service:
         self._clock = SystemClock()
         self._telemetry = Telemetry()
         self._observers = Observers([self._telemetry])
-        self._controls = ControlLog(compile_tools())
+        self._desk: ControlDesk | None = None
+        self.beginning: Beginning | None = None
         self._started = asyncio.Event()
+        self._was_ready = False
         self._tasks: list[asyncio.Task[Any]] = []
         self._stack = contextlib.AsyncExitStack()
         self._engine: RegorusEngine | None = None
@@ -83,14 +93,14 @@ class Service:
         """Start every role. Raises a SetpointError with the cure; then nothing runs."""
         switch_threads_soon()
         try:
-            self._controls = await asyncio.to_thread(self._read_controls)
-            self._join()
+            controls = await asyncio.to_thread(self._read_controls)
+            self._join(controls)
             # Readers write to the store until the backbone has stopped, so it is closed last.
             self._stack.push_async_callback(self._stores.close)
             self._stack.push_async_callback(self.backbone.stop)
             await self.backbone.start()
+            await self._begin_controls(controls)
             await self._open_store()
-            await self._publish_controls()
             self._started.set()
             await self._start_caretaker()
             await self._start_front()
@@ -123,12 +133,21 @@ class Service:
         owned = self._partitions.owned()
         if not owned:
             return ("no partition is owned by this process",)
-        waiting = [number for number, revision in sorted(owned.items()) if revision != self._wanted]
-        return tuple(f"partition {number} has not adopted the controls {self._wanted}" for number in waiting)
+        if self.desk.problem:
+            return (self.desk.problem,)
+        if self._was_ready:
+            # Partitions that have yet to adopt newer controls do their work under the last ones.
+            return tuple(f"partition {number} follows no controls" for number, had in sorted(owned.items()) if not had)
+        wanted = self.desk.wanted
+        waiting = [number for number, revision in sorted(owned.items()) if revision != wanted]
+        self._was_ready = not waiting
+        return tuple(f"partition {number} has not adopted the controls {wanted}" for number in waiting)
 
     @property
-    def _wanted(self) -> str:
-        return self.workspace.controls.revision
+    def desk(self) -> ControlDesk:
+        """The controls of this process, once it is starting."""
+        assert self._desk is not None, "controls are there once the log is open"
+        return self._desk
 
     def _read_controls(self) -> ControlLog:
         """The controls of every kept revision, before a partition asks for them."""
@@ -140,10 +159,10 @@ class Service:
         finally:
             reader.close()
 
-    def _join(self) -> None:
+    def _join(self, controls: ControlLog) -> None:
         if "loop" in self.roles:
             self._engine = RegorusEngine()
-            self._partitions = Partitions(engine=self._engine, controls=self._controls, observer=self._observers)
+            self._partitions = Partitions(engine=self._engine, controls=controls, observer=self._observers)
             self.backbone.own_events(self._partitions)
             self._telemetry.watch_partitions(self._partitions.owned)
         if "agents" in self.roles:
@@ -168,13 +187,17 @@ class Service:
         return self.settings.backbone.startswith("embedded://")
 
     async def _start_dispatch(self, ledger: Ledger) -> None:
-        tools = ExecutorTools(root=self.workspace.root.resolve(), expressions=CelExpressions())
-        self._dispatch = Dispatch(
+        end = ExecutorsEnd(
+            lambda found: build_executors(replace(self.workspace, executors=tuple(found))),
+            undeclared_executors(check_tools()),
+        )
+        self._dispatch = end.dispatch = Dispatch(
             ledger=ledger,
-            executors={found["name"]: build_executor(found, tools) for found in self.workspace.executors},
+            executors=end.first(self.desk.log.control_set(self.desk.wanted)),
             clock=self._clock,
             publish=self._publish_outcomes,
             dead_letter=self._bury_command,
+            halted=self.desk.halted,
             fault_point=fault_point,
         )
         self._telemetry.watch_dispatch(self._dispatch.counters)
@@ -182,6 +205,7 @@ class Service:
         self._stack.push_async_callback(self._dispatch.stop)
         assert self._dispatch.failed is not None
         self._spawn(_ended(self._dispatch.failed))
+        self.desk.ends.append(end)
 
     async def _publish_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         await self.backbone.append(
@@ -199,21 +223,29 @@ class Service:
         )
         await self.backbone.append([Output(topics.DEAD_LETTERS, record.key, encode(letter), record.partition)])
 
-    async def _publish_controls(self) -> None:
-        """What the workspace declares, if it is new; partitions adopt it."""
-        outputs = outputs_to_publish(self.workspace.controls, self._controls)
-        if outputs and "loop" in self.roles:
-            await self.backbone.append(outputs)
-        for output in outputs:
-            self._controls.note(output.topic, output.key, output.value)
-        if self._engine is not None:
-            # Compiled now, so that the first decision does not wait for it.
-            self._engine.load(self._controls_in_force().policies)
+    async def _begin_controls(self, controls: ControlLog) -> None:
+        """What the workspace declares, or what was applied since; partitions adopt it."""
+        engine, partitions = self._engine, self._partitions
+        self._desk = ControlDesk(
+            controls,
+            backbone=self.backbone,
+            clock=self._clock,
+            check_tools=check_tools,
+            load_policies=engine.load if engine is not None else lambda _policies: None,
+            owned=partitions.owned if partitions is not None else dict,
+        )
+        self.beginning = await self._desk.begin(
+            self.workspace.controls, publishes=not self._is_worker, has_loop="loop" in self.roles
+        )
+        if not self._is_alone:
+            follower = ControlFollower(await asyncio.to_thread(open_reader, self.settings), controls)
+            self._stack.callback(follower.close)
+            self._spawn(follower.run(self._clock, self._desk.heed))
 
     async def _start_caretaker(self) -> None:
         if self._partitions is None:
             return
-        caretaker = Caretaker(self.backbone, self._partitions, self._clock, lambda: self._wanted)
+        caretaker = Caretaker(self.backbone, self._partitions, self._clock, lambda: self.desk.wanted)
         self._spawn(caretaker.run())
         async with asyncio.timeout(READY_TIMEOUT_S):
             while self.why_not_ready():
@@ -222,18 +254,21 @@ class Service:
     async def _start_front(self) -> None:
         """REST and triggers: the world comes in only once the loop can answer it."""
         front = Front(
-            workspace=self.workspace,
+            root=self.workspace.root,
             backbone=self.backbone,
             clock=self._clock,
-            controls=self._controls_in_force,
+            controls=self.desk.in_force,
             positions=self._stores.positions,
         )
-        for trigger in await front.triggers(self.roles):
-            self._spawn(trigger.run())
+        triggers = TriggersEnd(lambda definition: front.build(definition, self.roles))
+        self._stack.push_async_callback(triggers.stop)
+        await (await triggers.prepare(self.desk.log.control_set(self.desk.wanted))).after()
+        self._spawn(_ended(triggers.failed))
+        self.desk.ends.append(triggers)
         if "api" in self.roles:
             # REST takes longest to load: in a thread, because the loop is at work by now.
             await asyncio.to_thread(import_module, "control_plane.api.app")
-            self.rest = self._rest_server(await front.webhooks())
+            self.rest = self._rest_server(triggers.webhooks)
             await self.rest.start()
             self._stack.push_async_callback(self.rest.stop)
 
@@ -249,21 +284,23 @@ class Service:
             ApiPorts(
                 append=self.backbone.append,
                 audit=self._audit,
-                controls=self._controls_in_force,
+                controls=self.desk.in_force,
                 health=self.why_not_ready,
                 metrics=self._telemetry.registry,
                 key=api_key_for(self.settings),
                 on_loopback=is_loopback(self.settings.listen_host),
                 webhooks=webhooks,
+                desk=self.desk,
+                owned=self._partitions.owned if self._partitions is not None else dict,
+                partitions=self.settings.partitions,
+                has_begun=self._dispatch.has_begun if self._dispatch is not None else lambda _command: None,
+                settings=self.workspace.settings_file.flat(),
             )
         )
         return RestServer(app, host=self.settings.listen_host, port=self.settings.listen_port)
 
-    def _controls_in_force(self) -> Controls:
-        return self._controls.at(self._wanted)
-
     def _slow_agent(self, name: str) -> Any:
-        found = self._controls_in_force().agent(name)
+        found = self.desk.in_force().agent(name)
         return found.agent if found is not None and found.slow else None
 
     def _spawn(self, running: Coroutine[Any, Any, None]) -> None:

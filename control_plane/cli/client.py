@@ -26,9 +26,20 @@ class Client:
         given = {name: value for name, value in parameters.items() if value is not None}
         return self._answer(self._http.get(path, params=given)).json()
 
-    def post(self, path: str, content: bytes, content_type: str) -> Any:
+    def get_if_there(self, path: str) -> Any:
+        """The JSON that a route answers with; None when it has nothing of this name."""
+        response = self._http.get(path)
+        return None if response.status_code == httpx.codes.NOT_FOUND else self._answer(response).json()
+
+    def post(self, path: str, content: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that a route answers with to a body."""
-        return self._answer(self._http.post(path, content=content, headers={"Content-Type": content_type})).json()
+        given = {"Content-Type": content_type, **(headers or {})}
+        return self._answer(self._http.post(path, content=content, headers=given)).json()
+
+    def put(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:
+        """The JSON that a route answers with to a JSON body."""
+        given = {"Content-Type": "application/json", **headers}
+        return self._answer(self._http.put(path, content=content, headers=given)).json()
 
     def items(self, path: str, limit: int, **parameters: Any) -> list[dict[str, Any]]:
         """So many items of a list, over as many pages as that takes."""
@@ -87,7 +98,12 @@ def _refused(problem: Mapping[str, Any], status: int) -> CommandError:
     """The service answered with a problem."""
     field = f"{problem['field']}: " if problem.get("field") else ""
     message = f"{field}{problem.get('detail', 'refused')}. {problem.get('cure', '')}".strip()
-    return CommandError(message, _code(status))
+    flaws = [_flaw_line(flaw) for flaw in problem.get("flaws", ())]
+    return CommandError("\n".join([*flaws, message]), _code(status))
+
+
+def _flaw_line(flaw: Mapping[str, Any]) -> str:
+    return f"{flaw['file']}: {flaw['problem']}. {flaw['cure']}"
 
 
 def _code(status: int) -> int:

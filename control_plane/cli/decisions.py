@@ -8,6 +8,7 @@ import typer
 
 from control_plane.cli.exits import group_of
 from control_plane.cli.output import AsFormat, AsJson, Format, format_of, put, put_columns, put_fields, put_json
+from control_plane.cli.people import cancel
 from control_plane.cli.places import HERE, Url, WorkspaceOption
 
 Subject = Annotated[str | None, typer.Option(help="Only this subject, kind/name.")]
@@ -24,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
     commands = group_of("What was allowed to be done, and what came of it.")
     commands.command("list")(commands_list)
     commands.command("show")(commands_show)
+    commands.command("cancel")(cancel)
     app.add_typer(commands, name="commands")
 
 

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli import completion, decisions, demo, doctor, events, explain, log, service, workspace
+from control_plane.cli import (
+    applying,
+    completion,
+    decisions,
+    demo,
+    doctor,
+    events,
+    explain,
+    log,
+    people,
+    service,
+    workspace,
+)
 from control_plane.cli.completion import COMPLETE_VARIABLE
 from control_plane.cli.exits import Group
 
@@ -44,7 +56,7 @@ def _root(
 ) -> None: ...
 
 
-for module in (workspace, service, events, decisions, explain, log, demo, doctor, completion):
+for module in (workspace, applying, service, events, people, decisions, explain, log, demo, doctor, completion):
     module.add_to(app)
 
 

@@ -78,6 +78,15 @@ def put_fields(fields: Mapping[str, Any], indent: str = "") -> None:
             put(f"{indent}{name}: {paint(text, text)}")
 
 
+def put_patch(lines: Iterable[str]) -> None:
+    """Print a unified diff, what goes in red and what comes in green."""
+    words = {"+": "allow", "-": "deny"}
+    for line in lines:
+        text = printable(line)
+        heads = line.startswith(("+++ ", "--- "))
+        put(f"    {text if heads else paint(words.get(line[:1], ''), text)}")
+
+
 def paint(word: str, text: str) -> str:
     """The text, in the colour of a word that has one."""
     style = _STYLES.get(word)

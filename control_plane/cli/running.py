@@ -4,24 +4,27 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from control_plane.api.keys import check_door
-from control_plane.bootstrap.service import ROLES, Service
+from control_plane.bootstrap.service import Service
 from control_plane.bootstrap.workshop import load_workspace
 from control_plane.cli.exits import INTERRUPTED
 from control_plane.cli.output import put, put_json
 from control_plane.cli.workspace import summary, summary_text
 from control_plane.errors import InvalidSettings
 from control_plane.settings import Settings, without_password
+from control_plane.workspace.diffing import summary_of
+
+CHANGES_SHOWN_MAX: Final = 20
 
 
 def run_service(workspace: Path, settings: Settings, roles: Sequence[str] | None, *, as_json: bool) -> None:
     """Run until SIGINT or SIGTERM. Raises a SetpointError when it cannot start, or when what it rests on fails."""
     loaded = load_workspace(workspace, builtin_policies=settings.policies_builtin)
-    service = Service(settings, loaded, roles or ROLES)
+    service = Service(settings, loaded, roles)
     if "api" in service.roles:
         check_door(settings)
     _make(settings.data_dir)
@@ -84,6 +87,8 @@ def _announce(service: Service, as_json: bool) -> None:
     else:
         settings, loaded = service.settings, service.workspace
         put(f"workspace  {settings.workspace}: {summary_text(loaded)}; revision {loaded.controls.revision}")
+        for line in _beginning_lines(service):
+            put(f"controls   {line}")
         put(f"log        {settings.backbone}, {settings.partitions} partitions, durability {settings.durability}")
         put(f"store      {without_password(settings.store)}")
         put(f"roles      {', '.join(sorted(service.roles))}")
@@ -94,12 +99,29 @@ def _announce(service: Service, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+def _beginning_lines(service: Service) -> Iterator[str]:
+    """What the start did about the controls that it found in force, if there were any."""
+    found = service.beginning
+    assert found is not None, "a service that has started has controls"
+    if found.before is not None and found.changes:
+        yield f"{found.before} was in force and {found.revision} is now: {summary_of(found.changes)} by this folder"
+        yield from (f"  {change.how}: {change.title}" for change in found.changes[:CHANGES_SHOWN_MAX])
+        if len(found.changes) > CHANGES_SHOWN_MAX:
+            yield f"  and {len(found.changes) - CHANGES_SHOWN_MAX} more"
+    if found.overtaken:
+        yield f"{found.revision} stays in force: it was applied after this folder was last edited, which would make"
+        yield f"  {summary_of(found.overtaken)}. To go back to the folder: setpoint apply {service.settings.workspace}"
+
+
 def _said(service: Service) -> dict[str, Any]:
-    settings, loaded = service.settings, service.workspace
+    settings, loaded, found = service.settings, service.workspace, service.beginning
+    assert found is not None, "a service that has started has controls"
     return {
         "url": service.rest.url if service.rest else None,
         "workspace": str(settings.workspace),
         "revision": loaded.controls.revision,
+        "in_force": found.revision,
+        "was_in_force": found.before,
         "declares": summary(loaded),
         "roles": sorted(service.roles),
         "backbone": settings.backbone,

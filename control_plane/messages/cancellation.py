@@ -1,6 +1,6 @@
 """A person's wish that a command be not begun. It is an event of its subject, so that its flow tells of it."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +17,9 @@ BECAUSE_CHARS_MAX: Final = 500
 class Cancellation(Struct, frozen=True, kw_only=True):
     """Which command, who says so and why. `until_ms` is its deadline: after that nobody needs to be told."""
 
+    SAYS: ClassVar[str] = "cancelled by "
+    """How the reason begins."""
+
     command_id: Annotated[str, Meta(min_length=1)]
     by: str
     because: Annotated[str, Meta(max_length=BECAUSE_CHARS_MAX)]
@@ -25,7 +28,7 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     @property
     def reason(self) -> str:
         """What the outcome of the command says."""
-        return f"cancelled by {self.by}: {self.because}" if self.because else f"cancelled by {self.by}"
+        return f"{self.SAYS}{self.by}: {self.because}" if self.because else f"{self.SAYS}{self.by}"
 
 
 def cancellation(command: Command, *, by: str, because: str) -> Cancellation:

@@ -38,6 +38,20 @@ class Change(Struct, frozen=True, kw_only=True):
         return list(unified_diff(before, after, *names, n=CONTEXT_LINES, lineterm=""))
 
 
+class Applied(Struct, frozen=True, kw_only=True):
+    """What an apply has published."""
+
+    before: str
+    revision: str
+    changes: tuple[Change, ...]
+
+
+class Moved(Struct, frozen=True):
+    """An apply that changed nothing, because something else is in force than what it was compared with."""
+
+    revision: str
+
+
 def changes_between(before: Iterable[ControlItem], after: Iterable[ControlItem]) -> tuple[Change, ...]:
     """What has to be done to get from one set to the other, sorted by kind and name."""
     old, new = _by_name(before), _by_name(after)

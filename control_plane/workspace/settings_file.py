@@ -1,11 +1,12 @@
 """`setpoint.yaml` as a mapping that knows where each value stands. Judges none: `control_plane.settings` does."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from control_plane.errors import Flaw, InvalidWorkspace
+from control_plane.settings import without_password
 from control_plane.workspace.files import Folder
 from control_plane.workspace.flaws import Flaws
 from control_plane.workspace.yaml_tree import Node, read_yaml
@@ -24,6 +25,10 @@ class SettingsFile:
         """Keys and values, nested as they are."""
         mapping: dict[str, Any] = self.node.plain()
         return mapping
+
+    def flat(self) -> dict[str, str]:
+        """Each setting under its whole name, dots between nested keys, as it may be shown."""
+        return dict(_flat(self.mapping, ""))
 
     def locate(self, key: str) -> tuple[int, int]:
         """Line and column of a setting's value, dots between nested keys; (0, 0) when it is not there."""
@@ -55,3 +60,11 @@ def settings_in(folder: Folder, flaws: Flaws) -> SettingsFile:
         flaws.add(SETTINGS_FILE, documents[-1], "settings are one mapping", "Write `key: value` lines, once.")
         return nothing
     return SettingsFile(documents[0])
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", without_password(str(value))

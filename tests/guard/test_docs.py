@@ -84,7 +84,13 @@ def test_every_command_is_in_the_documentation() -> None:
 def test_every_route_is_in_the_documentation_and_nothing_else_is() -> None:
     nothing: Any = None  # Routes are made without being called, so what they would call is not needed.
     ports = ApiPorts(
-        append=nothing, audit=nothing, controls=nothing, health=nothing, key=nothing, metrics=CollectorRegistry()
+        append=nothing,
+        audit=nothing,
+        controls=nothing,
+        desk=nothing,
+        health=nothing,
+        key=nothing,
+        metrics=CollectorRegistry(),
     )
     paths = create_app(ports).openapi()["paths"]
     known = {f"{method.upper()} {PARAMETER.sub('{}', path)}" for path, methods in paths.items() for method in methods}

@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry
 from control_plane.api.app import create_app
 from control_plane.api.keys import ApiKey
 from control_plane.api.ports import ApiPorts
-from control_plane.catalogue import Controls
+from control_plane.catalogue import ControlItem, Controls, ControlSet
 from control_plane.cycle import Cycle
-from control_plane.errors import AuditUnavailable
+from control_plane.errors import AuditUnavailable, InvalidWorkspace
 from control_plane.messages import (
     Command,
     DeadLetter,
@@ -26,12 +26,14 @@ from control_plane.messages import (
     Verdict,
     topics,
 )
+from control_plane.messages.cancellation import Cancellation
 from control_plane.messages.outcome import Status
 from control_plane.messages.wire import encode, encode_event
 from control_plane.ports.audit import PAGE_MESSAGES_MAX, Appended, Audit, Kept, Page, RecordedMessage
 from control_plane.ports.backbone import Output, Position, Record
 from control_plane.recorder import recorded
-from tests.builders import NOW_MS, controls, intent, item, row, rule
+from control_plane.workspace.diffing import Applied, Moved, changes_between
+from tests.builders import NOW_MS, control_set, controls, intent, item, row, rule
 
 KEY = "a-key-for-tests-0123456789"
 TOPIC_OF: dict[type, str] = {
@@ -84,6 +86,39 @@ def _matches(page: Page, kept: Kept) -> bool:
     return all(value is None or getattr(kept.message, name) == value for name, value in wanted.items())
 
 
+class MemoryDesk:
+    """Controls that are changed in memory. `refuses` is what an apply is refused with."""
+
+    def __init__(self, *items: ControlItem) -> None:
+        self.controls = control_set(*items)
+        self.refuses: InvalidWorkspace | None = None
+        self.cancelled: list[tuple[Cancellation, Event]] = []
+
+    @property
+    def wanted(self) -> str:
+        """The revision in force."""
+        return self.controls.revision
+
+    @property
+    def items(self) -> Sequence[ControlItem]:
+        """The items in force."""
+        return self.controls.items
+
+    async def apply(self, items: Sequence[ControlItem], expected: str) -> Applied | Moved:
+        """Take items over, if nobody else did before."""
+        if expected != self.wanted:
+            return Moved(self.wanted)
+        if self.refuses is not None:
+            raise self.refuses
+        before, self.controls = self.controls, ControlSet.of(items)
+        changes = changes_between(before.items, items)
+        return Applied(before=before.revision, revision=self.wanted, changes=changes)
+
+    async def cancel(self, wish: Cancellation, event: Event) -> None:
+        """Keep a cancellation."""
+        self.cancelled.append((wish, event))
+
+
 @dataclass(kw_only=True)
 class World:
     """What the app stands on, and the app."""
@@ -95,6 +130,9 @@ class World:
     append_raises: Exception | None = None
     on_loopback: bool = True
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    desk: MemoryDesk = field(default_factory=MemoryDesk)
+    followed: dict[int, str] = field(default_factory=dict)
+    begun: bool | None = None
     offsets: dict[str, int] = field(default_factory=dict)
     app: FastAPI = field(init=False)
 
@@ -108,6 +146,11 @@ class World:
             key=ApiKey.of(KEY),
             on_loopback=self.on_loopback,
             now_ms=lambda: NOW_MS,
+            desk=self.desk,
+            owned=lambda: self.followed,
+            partitions=2,
+            has_begun=lambda _command: self.begun,
+            settings={"durability": "flush"},
         )
         self.app = create_app(ports)
 

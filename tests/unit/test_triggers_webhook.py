@@ -17,7 +17,7 @@ from control_plane.api.ports import ApiPorts
 from control_plane.errors import BackboneUnavailable, InvalidWorkspace, StorageFull
 from control_plane.messages.wire import ms_of
 from control_plane.triggers import build_webhooks
-from tests.unit.api_world import KEY, MemoryAudit
+from tests.unit.api_world import KEY, MemoryAudit, MemoryDesk
 from tests.unit.triggers_world import SECRET, World, as_json
 
 BEARER = {"Authorization": f"Bearer {SECRET}"}
@@ -83,6 +83,7 @@ def an_app(world: World, *definitions: Mapping[str, Any]) -> httpx.ASGITransport
         controls=lambda: world.controls,
         health=lambda: (),
         metrics=CollectorRegistry(),
+        desk=MemoryDesk(),
         key=ApiKey.of(KEY),
         now_ms=world.clock.now_ms,
         webhooks=build_webhooks(definitions, world.tools),

@@ -119,19 +119,9 @@ class Dispatch:
         for entry in taken.leased:
             self._acting.admit(entry)
 
-    async def use(self, executors: Mapping[str, Executor]) -> None:
-        """Change over to these executors, without a pause: those that are the same object stay as they are. What one of
-        them raises at its start is raised here, and nothing was changed."""
-        fresh = [executor for name, executor in executors.items() if self._executors.get(name) is not executor]
-        started: list[Executor] = []
-        try:
-            for executor in fresh:
-                started.append(executor)
-                await executor.start()
-        except BaseException:
-            for executor in started:
-                await executor.stop()
-            raise
+    def use(self, executors: Mapping[str, Executor]) -> None:
+        """Change over to these executors, which were started, without a pause. Those that are the same object go on;
+        others are stopped once what is under way on them has ended."""
         self._executors = executors
         self._acting.use(executors)
 
