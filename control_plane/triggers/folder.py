@@ -101,7 +101,8 @@ class FolderTrigger:
         kept = await until_done(
             lambda: self._tools.positions.read(self.name), trigger=self.name, clock=self._tools.clock
         )
-        self._marks = {key: msgspec.convert(value, Mark) for key, value in kept.items()}
+        # A trigger of another kind may have had this name before.
+        self._marks = {key: msgspec.convert(value, Mark) for key, value in kept.items() if isinstance(value, dict)}
 
     async def look(self) -> None:
         """One look at the folder: every file a batch at a time, so that a long one does not hold up the others."""
