@@ -84,6 +84,7 @@ class Service:
             data_dir=settings.data_dir,
             durability=settings.durability,
         )
+        self._telemetry.watch_lag(self.backbone.lag)
 
     def observe(self, observer: Observer) -> None:
         """Tell somebody else, too, what the loop does in this process."""

@@ -16,7 +16,7 @@ What an adapter promises, and the contract suite checks:
   written. An owner whose batch leads to more takes only as much of it as fits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -153,6 +153,10 @@ class Backbone(Protocol):
 
     async def watch(self) -> None:
         """Wait as long as all is well; raises what made this process give its partitions up."""
+
+    def lag(self) -> Mapping[tuple[str, str, int], int]:
+        """Records between what a group has committed and the end of the log, by (group, topic, partition), of the
+        partitions that this process has now. The end may be some seconds old."""
 
     async def stop(self) -> None:
         """Leave the groups after what was taken is committed, and close."""

@@ -6,13 +6,14 @@ workers of one role become many, fences and claims are taken where `recovery.py`
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 from control_plane.adapters.faust.data_dir import DataDir
 from control_plane.adapters.faust.embedded_side import EmbeddedSide
+from control_plane.adapters.faust.followers import Followers
 from control_plane.adapters.faust.kafka_side import KafkaAddress, KafkaSide
 from control_plane.adapters.faust.library_logs import tame
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
@@ -70,6 +71,7 @@ class FaustBackbone:
         self._apps: list[GroupApp] = []
         self._broken: asyncio.Future[Any] | None = None
         self._giving_up: asyncio.Task[None] | None = None
+        self._followers: Followers | None = None
 
     def own_events(self, owner: Owner) -> None:
         """Take part in the loop group: before `start`."""
@@ -96,8 +98,15 @@ class FaustBackbone:
             await self.stop()
             raise
 
+    def lag(self) -> Mapping[tuple[str, str, int], int]:
+        """Records that each group has yet to commit."""
+        return self._followers.lag() if self._followers is not None else {}
+
     async def stop(self) -> None:
         """Leave the groups after what was taken is committed, and close."""
+        followers, self._followers = self._followers, None
+        if followers is not None:
+            await followers.stop()
         apps, self._apps = self._apps, []
         async with AsyncExitStack() as closing:  # Whatever fails to close, the rest is closed.
             closing.callback(self._data_dir.release)
@@ -137,6 +146,11 @@ class FaustBackbone:
         for group, (topics, reader) in self._readers.items():
             self._add(group, topics, GroupPart(reader, names=self._names, failed=self._fail))
         await self._join_all()
+        self._followers = Followers(dict(zip(self._groups(), self._apps, strict=True)), self._names, self._fail)
+
+    def _groups(self) -> list[str]:
+        """In the order of their apps."""
+        return [*([LOOP_GROUP] if self._owner is not None else []), *self._readers]
 
     def _add_owner(self, owner: Owner) -> None:
         self._owner_part = OwnerPart(owner, names=self._names, failed=self._fail)

@@ -127,6 +127,9 @@ class EmbeddedConsumer(HotPath, Consumer):
             return Standing(committed=None, metadata=b"", first=first, end=end)
         return Standing(committed=committed.offset, metadata=committed.metadata, first=first, end=end)
 
+    async def ends(self, tps: set[TP]) -> Mapping[TP, int]:
+        return await self.highwaters(*tps)
+
     async def settle(self) -> None:
         """Nothing is ever on its way: a write is in the log when it returns."""
 

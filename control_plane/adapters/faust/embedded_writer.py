@@ -25,8 +25,9 @@ class EmbeddedOffsets:
         self._log = log
         self._group = group
 
-    def note(self, tp: TP, offset: int) -> None:
+    def note(self, tp: TP, offset: int, committed: Callable[[int], None]) -> None:
         self._log.write([], [GroupOffset(self._group, tp.topic, tp.partition, offset)])
+        committed(offset)
 
     async def flush(self) -> None:
         await self._log.durable()

@@ -18,8 +18,8 @@ RETRY_MAX_S = 5.0
 
 _log = logging.getLogger(__name__)
 
-NoteOffset = Callable[[TP, int], None]
-"""Says that everything before an offset is safe; it is committed soon, the newest only."""
+NoteOffset = Callable[[TP, int, Callable[[int], None]], None]
+"""Says that everything before an offset is safe; it is committed soon, the newest only. Then it is called back."""
 
 
 class GroupLane(Lane):
@@ -50,8 +50,14 @@ class GroupLane(Lane):
         self._gate.open(self.tp)
         while True:
             batch = await self.next_batch()
+            self.taking = True
             await self._take(batch)
-            self._note_offset(self.tp, batch[-1].offset + 1)
+            self.taking = False
+            self.noted = batch[-1].offset + 1
+            self._note_offset(self.tp, self.noted, self._committed)
+
+    def _committed(self, offset: int) -> None:
+        self.committed = max(self.committed, offset)
 
     async def _take(self, batch: Sequence[Record]) -> None:
         pause_s = RETRY_FIRST_S

@@ -64,6 +64,10 @@ class HotPath:
         """What the group committed, and what the log holds."""
         raise NotImplementedError
 
+    async def ends(self, tps: set[TP]) -> Mapping[TP, int]:
+        """The next offset of each partition's log. Raises KafkaError when the log does not answer."""
+        raise NotImplementedError
+
     async def settle(self) -> None:
         """Wait until nothing that this process sent is still on its way to the log."""
         raise NotImplementedError

@@ -128,6 +128,10 @@ class HotThread(driver.AIOKafkaConsumerThread):
         end = await consumer.end_offsets(wanted)
         return {TP(*tp): (first[tp], end[tp]) for tp in wanted}
 
+    async def ends(self, tps: set[TP]) -> dict[TP, int]:
+        found = await self._ensure_consumer().end_offsets(driver.ensure_aiokafka_TPset(tps))
+        return {TP(*tp): end for tp, end in found.items()}
+
     async def standings(self, tps: set[TP]) -> dict[TP, Standing]:
         if not tps:
             return {}
@@ -180,6 +184,9 @@ class KafkaConsumer(HotPath, driver.Consumer):
 
     async def standings(self, tps: set[TP]) -> dict[TP, Standing]:
         return await self._thread.in_thread(self._thread.standings, tps)
+
+    async def ends(self, tps: set[TP]) -> Mapping[TP, int]:
+        return await self._thread.in_thread(self._thread.ends, tps) if tps else {}
 
     async def commit_marks(self, offsets: Mapping[TP, tuple[int, bytes]]) -> None:
         await self._thread.in_thread(self._thread.commit_marks, offsets)

@@ -32,8 +32,8 @@ class KafkaOffsets:
         self._promise: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def note(self, tp: TP, offset: int) -> None:
-        self.commit(tp, offset, b"").add_done_callback(self._noted)
+    def note(self, tp: TP, offset: int, committed: Callable[[int], None]) -> None:
+        self.commit(tp, offset, b"").add_done_callback(lambda noted: self._noted(noted, offset, committed))
 
     def commit(self, tp: TP, offset: int, mark: bytes) -> "asyncio.Future[None]":
         """Commit soon; done when this offset or a newer one of the partition is committed."""
@@ -61,9 +61,13 @@ class KafkaOffsets:
             else:
                 promise.set_result(None)
 
-    def _noted(self, noted: "asyncio.Future[None]") -> None:
-        error = None if noted.cancelled() else noted.exception()
-        if error is not None and not isinstance(error, Superseded):
+    def _noted(self, noted: "asyncio.Future[None]", offset: int, committed: Callable[[int], None]) -> None:
+        if noted.cancelled():
+            return
+        error = noted.exception()
+        if error is None:
+            committed(offset)
+        elif not isinstance(error, Superseded):
             self._failed(_unavailable(error))
 
 

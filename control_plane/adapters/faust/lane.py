@@ -71,6 +71,8 @@ class Lane:
     ) -> None:
         self.tp = tp
         self.first_offset = next_offset
+        self.committed = self.noted = next_offset
+        self.taking = False
         self._gate = gate
         self._failed = failed
         self._task: asyncio.Task[None] | None = None

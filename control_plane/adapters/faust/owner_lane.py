@@ -50,6 +50,7 @@ class OwnerLane(Lane):
         failed: Callable[[BaseException], None],
     ) -> None:
         super().__init__(tp, gate, next_offset=standing.next_offset - standing.holds_record_before, failed=failed)
+        self.committed = self.noted = standing.next_offset
         self._standing = standing
         self._owner = owner
         self._rows = rows
@@ -68,8 +69,9 @@ class OwnerLane(Lane):
     def submit(self, commit: Commit) -> "asyncio.Future[None]":
         """Write a commit behind those already on their way."""
         assert len(commit.mark) <= MARK_BYTES_MAX, "a mark fits into what Kafka keeps beside an offset"
+        self.noted = max(self.noted, commit.next_offset)
         written = self._line.submit(commit)
-        written.add_done_callback(self._written)
+        written.add_done_callback(lambda done: self._written(done, commit.next_offset))
         return written
 
     async def _take_all(self) -> None:
@@ -83,7 +85,9 @@ class OwnerLane(Lane):
             batch = await self.next_batch()
             await self._slots.acquire()
             self.go_on()
+            self.taking = True
             commit = await self._owner.take(self.tp.partition, batch)
+            self.taking = False
             fault_point("take.after")
             assert commit.batch_offset == batch[0].offset, "a commit names the batch that it follows from"
             assert batch[0].offset <= commit.next_offset <= batch[-1].offset + 1, "a commit is of its own batch"
@@ -100,11 +104,13 @@ class OwnerLane(Lane):
             before = (await self.next_batch(records_max=1))[0]
         return Start(next_offset=self._standing.next_offset, mark=self._standing.metadata, record_before=before)
 
-    def _written(self, written: "asyncio.Future[None]") -> None:
+    def _written(self, written: "asyncio.Future[None]", next_offset: int) -> None:
         if written.cancelled():
             return
         error = written.exception()
-        if error is not None:
+        if error is None:
+            self.committed = max(self.committed, next_offset)
+        else:
             self._ending = True
         if error is not None and not isinstance(error, Superseded):
             self._failed(error)

@@ -22,8 +22,8 @@ Failed = Callable[[BaseException], None]
 class OffsetCommitter(Protocol):
     """Commits a group's offsets, the newest only where several are waiting."""
 
-    def note(self, tp: TP, offset: int) -> None:
-        """Commit this offset soon."""
+    def note(self, tp: TP, offset: int, committed: Callable[[int], None]) -> None:
+        """Commit this offset soon, and say so."""
 
     async def flush(self) -> None:
         """Wait until what was noted is committed, or cannot be any more."""

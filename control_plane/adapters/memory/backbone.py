@@ -1,7 +1,7 @@
 """The Backbone port over a MemoryLog: one process's part in it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from control_plane.adapters.memory.lane import LOOP_GROUP, Lane, Order
 from control_plane.adapters.memory.log import Committed, MemoryLog
@@ -53,6 +53,12 @@ class MemoryBackbone:
         if self._running.done():
             self._running.result()
 
+    def lag(self) -> Mapping[tuple[str, str, int], int]:
+        """Records that each group has yet to commit."""
+        places = [(LOOP_GROUP, topics.EVENTS, lane.partition) for lane in self._lanes]
+        places += [(group, topic, partition) for group, topic, partition, _ in self._groups]
+        return {place: self._log.bounds(*place[1:])[1] - self._log.committed_offset(place) for place in places}
+
     async def stop(self) -> None:
         """Leave the groups after what was taken is committed."""
         await self.settle()
@@ -98,7 +104,7 @@ class MemoryBackbone:
 
     async def _run_group(self, group: str, topic: str, partition: int, reader: GroupReader) -> bool:
         place = (group, topic, partition)
-        offset = self._log.committed.get(place, Committed(0)).offset
+        offset = self._log.committed_offset(place)
         records = self._log.fetch(topic, partition, offset, BATCH_RECORDS_MAX)
         if not records:
             return False
