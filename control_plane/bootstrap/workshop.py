@@ -13,15 +13,16 @@ import msgspec
 from agents.rules import Rule
 from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.jsonschema import JsonSchemas
-from control_plane.adapters.regorus import check_policies, permit_rules, run_tests
+from control_plane.adapters.regorus import RegorusEngine, check_policies, permit_rules, run_tests
 from control_plane.adapters.system import TimeLimited
 from control_plane.catalogue import ControlItem
 from control_plane.catalogue.definitions import RuleInForce
 from control_plane.executors import ExecutorTools, executor_kinds, wrong_in
+from control_plane.messages import Question, Ruling
 from control_plane.ports.agent import Agent
 from control_plane.settings import Settings
 from control_plane.triggers import examine_trigger, trigger_kinds
-from control_plane.workspace.compiling import Tools
+from control_plane.workspace.compiling import Tools, compile_controls
 from control_plane.workspace.examined import Examined, Problem
 from control_plane.workspace.python_agents import load_agent
 from control_plane.workspace.reading import Workspace, read_workspace
@@ -84,3 +85,9 @@ def load_settings(
 ) -> Settings:
     """The settings of a workspace, of the environment and of the command line."""
     return Settings.load(root, workspace.settings if workspace else {}, environ, overrides or {})
+
+
+async def rule_on(root: Path, asked: dict[str, Any]) -> Ruling:
+    """The ruling of a workspace's policies on what policy may be asked. Raises InvalidWorkspace."""
+    controls = compile_controls(load_workspace(root).controls, compile_tools())
+    return await RegorusEngine().rule(Question(id="saved", input=asked), controls.policies)

@@ -17,6 +17,7 @@ from control_plane.cli import (
     explain,
     log,
     people,
+    policy,
     service,
     workspace,
 )
@@ -56,7 +57,7 @@ def _root(
 ) -> None: ...
 
 
-for module in (workspace, applying, service, events, people, decisions, explain, log, demo, doctor, completion):
+for module in (workspace, applying, service, events, people, decisions, explain, policy, log, demo, doctor, completion):
     module.add_to(app)
 
 
