@@ -19,7 +19,10 @@ def fold(row: Row, arrival: Arrival, controls: Controls) -> Row:
         return row
     # A producer's clock that runs ahead must not push what others say out of the windows.
     occurred_ms = min(ms_of(event.occurred_at), row.now_ms)
-    parts, folded_ms = dict(row.parts), dict(row.folded_ms)
+    # What nobody declares any longer would keep its bytes for good.
+    declared = controls.projections
+    parts = {name: part for name, part in row.parts.items() if name in declared}
+    folded_ms = {name: at_ms for name, at_ms in row.folded_ms.items() if name in declared}
     for projection in projections:
         part = parts.get(projection.name)
         parts[projection.name] = projection.fold(part, event.type, event.data, occurred_ms, row.now_ms)

@@ -206,6 +206,8 @@ class TestDistinct:
             values = [f"user-{random.randrange(2_000)}" for _ in range(300)]
             sketch.send(values, every_ms=20, late_ms=lambda: random.choice((0, 0, random.randrange(WINDOW_MS))))
             assert abs(sketch.seen["it"] / len(set(sketch.inside)) - 1) <= 4 * STANDARD_ERROR
+            levels = [cell[1] for cell in sketch.kept[3][1:] if cell is not None]
+            assert levels == sorted(levels, reverse=True), "what a newer cell does not hold, an older one must not"
 
     def test_what_an_estimate_no_longer_holds_is_not_counted_again_when_it_comes_late(self) -> None:
         """Of a burst only a sample is kept: an older cell that took all of it in would count it a second time."""

@@ -164,6 +164,15 @@ class TestTakingIn:
 
         assert controls.projections["health"].view(row.parts["health"], NOW_MS + 1_000) == {"measured": 7}
 
+    def test_a_part_that_nobody_declares_any_longer_leaves_the_row(self) -> None:
+        before = builders.controls(builders.row(), builders.row("gone"))
+        row = stepped(builders.event(message_id="a", data=HOT), controls=before).row
+        assert set(row.parts) == set(row.folded_ms) == {"health", "gone"}
+
+        row = stepped(builders.event(message_id="b"), row, controls=builders.controls(builders.row())).row
+
+        assert set(row.parts) == set(row.folded_ms) == {"health"}
+
     def test_an_agent_is_shown_only_what_it_reads(self) -> None:
         decide = 'return [context.propose("restart_service", because=str(sorted(context.rows)))]'
         controls = builders.controls(
