@@ -11,10 +11,12 @@ from control_plane.bootstrap.workshop import load_workspace
 from tests.examples.page import files_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = ("python-agents.md", "testing.md")
+TESTED = ("python-agents.md", "testing.md")
+"""Pages that show tests in Python as well."""
+PAGES = (*TESTED, "intents.md", "policies.md", "executors.md")
 
 
-@pytest.fixture(params=PAGES)
+@pytest.fixture
 def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A page as a folder."""
     for path, text in {"setpoint.yaml": "apiVersion: setpoint/v1\n", **files_of(request.param)}.items():
@@ -23,10 +25,12 @@ def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("workspace", PAGES, indirect=True)
 def test_what_the_page_shows_passes_the_check(workspace: Path) -> None:
     assert load_workspace(workspace).warnings == ()
 
 
+@pytest.mark.parametrize("workspace", TESTED, indirect=True)
 def test_the_tests_that_the_page_shows_pass(workspace: Path) -> None:
     shown = "".join(file.read_text() for file in workspace.glob("tests/*.py"))
     tests = len(re.findall(r"^def test_", shown, re.MULTILINE))
