@@ -164,7 +164,11 @@ class Backbone(Protocol):
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
         """Append records; returns once they are durable, with their positions in the order given.
 
-        Raises BackboneUnavailable, StorageFull: then none, or on Kafka some, of them were appended."""
+        Raises BackboneUnavailable, StorageFull: then none, or on Kafka some, of them were appended; and there those
+        that were not may still land a little later, in their order. Whoever repeats an append must therefore send the
+        same ids: an event is folded once by its source and id (known among the last 128 of its subject), an outcome and
+        a slow agent's answer once because the row waits for it once, and the recorder keeps one message of an id.
+        Ticks, adoptions and control items may come any number of times."""
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """The one write of a partition's owner. Raises as `append`; then the process must stop owning the partition."""
