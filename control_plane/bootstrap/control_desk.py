@@ -119,12 +119,22 @@ class ControlDesk:
         async with self._changing:
             if expected != self.wanted:
                 return Moved(self.wanted)
-            control_set = await asyncio.to_thread(lambda: checked(items, self._check_tools()))
+            control_set = await asyncio.to_thread(self._checked, items)
+            if isinstance(control_set, InvalidWorkspace):
+                raise control_set
             before = self.log.control_set(expected)
             if control_set.revision != before.revision:
                 await self._change_to(control_set, self._publish)
             changes = changes_between(before.items, control_set.items)
             return Applied(before=before.revision, revision=control_set.revision, changes=changes)
+
+    def _checked(self, items: Sequence[ControlItem]) -> ControlSet | InvalidWorkspace:
+        """What keeps them from being put to work is given and not raised: a traceback would carry the policy engine's
+        objects, which belong to this thread, to another one."""
+        try:
+            return checked(items, self._check_tools())
+        except InvalidWorkspace as exc:
+            return InvalidWorkspace(exc.flaws)
 
     async def heed(self) -> None:
         """Change over to what another process has published."""

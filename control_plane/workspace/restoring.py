@@ -3,6 +3,7 @@
 Nothing that was sent is believed: names are bounded before they become paths, and what comes out must be what went in.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ NAME_CHARS_MAX: Final = 200
 NAME_DEPTH_MAX: Final = 6
 """Folders in the name of a policy."""
 
+_NOT_PLAIN: Final = re.compile(r"[^\x20-\x7e]")
 POLICY_DATA: Final = "policies/data.yaml"
 _CURE: Final = "Send the items that `setpoint apply` makes of a folder."
 
@@ -52,7 +54,7 @@ def _files(items: Sequence[ControlItem]) -> Mapping[str, str]:
     """Each item as the file that it may have come from; policy data share one."""
     data = {item.name: msgspec.Raw(item.body.encode()) for item in items if item.kind == "policy_data"}
     files = {_path_of(item): _text_of(item) for item in items if item.kind != "policy_data"}
-    return {**files, POLICY_DATA: msgspec.json.encode(data).decode()} if data else files
+    return {**files, POLICY_DATA: as_yaml(msgspec.json.encode(data).decode())} if data else files
 
 
 def _path_of(item: ControlItem) -> str:
@@ -68,8 +70,14 @@ def _path_of(item: ControlItem) -> str:
 
 def _text_of(item: ControlItem) -> str:
     source = _source(item)
-    # JSON is YAML.
-    return item.body if source is None else source
+    if source is not None:
+        return source
+    return as_yaml(item.body) if item.kind in FOLDER_OF_HEAD else item.body
+
+
+def as_yaml(text: str) -> str:
+    """JSON as YAML of the same value: it is that already, but for what YAML takes for a line break or does not read."""
+    return _NOT_PLAIN.sub(lambda found: f"\\U{ord(found.group()):08x}", text)
 
 
 def _source(item: ControlItem) -> str | None:

@@ -1,6 +1,7 @@
 """A whole service in a thread of its own, on a folder that a test writes, and the command line against it."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -111,6 +112,10 @@ class Running:
             elif work is not None:
                 work.result()
             await self.service.stop()
+            # What a policy engine holds belongs to this thread, also to be freed.
+            del self.service, work
+            self._work = None
+            gc.collect()
 
         try:
             self.do(end)
