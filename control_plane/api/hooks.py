@@ -8,7 +8,6 @@ import asyncio
 from typing import Final
 
 from fastapi import APIRouter, Request
-from prometheus_client import Counter
 
 from control_plane.api.cloudevents import events_in
 from control_plane.api.gate import HOOKS, wrong_secret
@@ -29,12 +28,6 @@ def hook_routes(ports: ApiPorts) -> APIRouter:
     """The routes under /hooks."""
     router = APIRouter(prefix=HOOKS, tags=["webhooks"])
     places = asyncio.Semaphore(BODIES_IN_FLIGHT_MAX)
-    items = Counter(
-        "setpoint_webhook_items_total",
-        "What came in through webhooks: accepted as events, not taken (dead letters), or passed by.",
-        ["trigger", "became"],
-        registry=ports.metrics,
-    )
 
     @router.post(
         "/{name}",
@@ -56,8 +49,6 @@ def hook_routes(ports: ApiPorts) -> APIRouter:
         if not hook.authentic(headers, body):
             raise wrong_secret()
         received = await hook.receive(headers, await _texts(hook, headers, body))
-        for became, count in _counts(received).items():
-            items.labels(name, became).inc(count)
         if received.not_taken:
             raise _in_part(received)
         return AcceptedEvents(accepted=[_accepted(event) for event in received.accepted])
@@ -88,14 +79,6 @@ async def _texts(hook: Webhook, headers: dict[str, str], body: bytes) -> list[by
     except InvalidMessage as reason:
         await hook.refuse(body, reason)
         raise
-
-
-def _counts(received: Received) -> dict[str, int]:
-    return {
-        "accepted": len(received.accepted),
-        "not_taken": len(received.not_taken),
-        "passed_by": received.passed_by,
-    }
 
 
 def _accepted(event: Event) -> Accepted:

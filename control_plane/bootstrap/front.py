@@ -28,6 +28,7 @@ class Front:
     clock: Clock
     controls: Callable[[], Controls]
     positions: Callable[[], Awaitable[Positions]]
+    count: Callable[[str, str, int], None]
 
     async def build(self, definition: Definition, roles: Collection[str]) -> tuple[Trigger | None, Webhook | None]:
         """What a definition stands for in a process with these roles. Raises InvalidWorkspace."""
@@ -51,4 +52,5 @@ class Front:
             admit=lambda raw: admit(raw, self.clock.now_ms(), self.controls()),
             positions=await self.positions(),
             clock=self.clock,
+            count=self.count,
         )

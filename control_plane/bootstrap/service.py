@@ -260,6 +260,7 @@ class Service:
             clock=self._clock,
             controls=self.desk.in_force,
             positions=self._stores.positions,
+            count=self._telemetry.came_in,
         )
         triggers = TriggersEnd(lambda definition: front.build(definition, self.roles))
         self._stack.push_async_callback(triggers.stop)

@@ -81,7 +81,7 @@ class FolderTrigger:
         self._takes = re.compile(fnmatch.translate(keys.glob))
         self._interval_s = parse_duration_ms(keys.interval) / 1000
         self._line_bytes_max = keys.line_bytes_max
-        self._sorter = Sorter(declared, form, mapping, admit=tools.admit, clock=tools.clock)
+        self._sorter = Sorter(declared, form, mapping, tools)
         self._marks: dict[str, Mark] = {}
         self._read: dict[str, tuple[int, int]] = {}
         """Size and time of each file when it was last read to its end: what has not changed is not opened."""
@@ -141,8 +141,7 @@ class FolderTrigger:
         into = Sorted()
         for line in new.lines:
             self._sort(found, mark, line, into)
-        if into.outputs:
-            await until_done(lambda: self._tools.append(into.outputs), trigger=self.name, clock=self._tools.clock)
+        await until_done(lambda: self._sorter.bring_in(into), trigger=self.name, clock=self._tools.clock)
         if new.mark != mark:
             await self._keep({found.key: new.mark})
         if not new.more:

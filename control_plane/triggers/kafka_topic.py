@@ -95,7 +95,7 @@ class KafkaTrigger:
         self.keys = keys
         self.group = keys.group or f"setpoint-trigger-{declared.name}"
         self._tools = tools
-        self._sorter = Sorter(declared, form, mapping, admit=tools.admit, clock=tools.clock)
+        self._sorter = Sorter(declared, form, mapping, tools)
         security = keys.security
         self.user, self.password = (
             declared.secret(tools, variable, SECRET_CHARS_MIN) if variable else None
@@ -134,8 +134,7 @@ class KafkaTrigger:
         into = Sorted()
         for record in records:
             self._sort(record, into)
-        if into.outputs:
-            await self._patiently(lambda: self._tools.append(into.outputs))
+        await self._patiently(lambda: self._sorter.bring_in(into))
 
     def _sort(self, record: Taken, into: Sorted) -> None:
         where = f"{self.keys.topic}/{record.partition}/{record.offset}"

@@ -3,7 +3,7 @@
 Nothing is lost: what cannot be mapped is kept. Says nothing to whoever sent it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -15,10 +15,9 @@ from control_plane.messages import DeadLetter, Event, topics
 from control_plane.messages.dead_letter import RECORD_BYTES_MAX
 from control_plane.messages.wire import encode
 from control_plane.ports.backbone import Output
-from control_plane.ports.clock import Clock
 from control_plane.triggers.formats import Format
 from control_plane.triggers.mapping import EventMapping
-from control_plane.triggers.tools import Declared
+from control_plane.triggers.tools import Declared, TriggerTools
 
 BATCH_EVENTS_MAX = 64
 """Events that are published before their position is kept. After a crash they are published again; a row knows its
@@ -65,20 +64,11 @@ class Sorted:
 class Sorter:
     """Sorts for one trigger."""
 
-    def __init__(
-        self,
-        declared: Declared,
-        form: Format,
-        mapping: EventMapping,
-        *,
-        admit: Callable[[bytes], Event],
-        clock: Clock,
-    ) -> None:
+    def __init__(self, declared: Declared, form: Format, mapping: EventMapping, tools: TriggerTools) -> None:
         self._declared = declared
         self._format = form
         self._mapping = mapping
-        self._admit = admit
-        self._clock = clock
+        self._tools = tools
 
     @property
     def needs_value(self) -> bool:
@@ -89,7 +79,7 @@ class Sorter:
         """Put one thing where it belongs."""
         try:
             raw = self._mapped(arrived)
-            event = None if raw is None else self._admit(raw)
+            event = None if raw is None else self._tools.admit(raw)
         except InvalidMessage as reason:
             self.refuse(arrived.raw, arrived.place, reason, into)
             return
@@ -104,7 +94,7 @@ class Sorter:
         letter = DeadLetter(
             lineage=Lineage.root(SOURCE, digest("dead_letter", self._declared.source, place.identity)),
             subject=self._declared.source,
-            occurred_ms=self._clock.now_ms(),
+            occurred_ms=self._tools.clock.now_ms(),
             topic=self._declared.source,
             partition=place.partition,
             offset=place.offset,
@@ -118,6 +108,15 @@ class Sorter:
         )
         into.refused.append(Refused(place=place, reason=reason))
         into.outputs.append(Output(topics.DEAD_LETTERS, letter.subject.encode(), encode(letter)))
+
+    async def bring_in(self, into: Sorted) -> None:
+        """Make all of it durable, and count it. Raises BackboneUnavailable, StorageFull."""
+        if into.outputs:
+            await self._tools.append(into.outputs)
+        counts = {"event": len(into.events), "dead_letter": len(into.refused), "passed_by": into.passed_by}
+        for became, many in counts.items():
+            if many:
+                self._tools.count(self._declared.name, became, many)
 
     def _mapped(self, arrived: Arrived) -> bytes | None:
         if self._mapping.passes_as_sent:

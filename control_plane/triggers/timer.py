@@ -99,7 +99,7 @@ class Timer:
         except ScheduleInvalid as wrong:
             raise declared.wrong(str(wrong), "Run setpoint check.") from wrong
         mapping = EventMapping(declared, keys.event, _FORMAT, tools.expressions)
-        self._sorter = Sorter(declared, _FORMAT, mapping, admit=tools.admit, clock=tools.clock)
+        self._sorter = Sorter(declared, _FORMAT, mapping, tools)
 
     async def run(self) -> None:
         """Strike until cancelled. Raises StorageFull, or what else no waiting can mend."""
@@ -133,7 +133,7 @@ class Timer:
         place = Place(words=f"the moment {scheduled_at}", identity=scheduled_at, offset=moment_ms)
         value = {"scheduled_at": scheduled_at, "local_at": local_at}
         self._sorter.sort(Arrived(raw=b"", value=value, place=place), into)
-        await until_done(lambda: self._tools.append(into.outputs), trigger=self.name, clock=self._clock)
+        await until_done(lambda: self._sorter.bring_in(into), trigger=self.name, clock=self._clock)
 
     async def _keep(self, moment_ms: int) -> None:
         written = {POSITION: moment_ms}

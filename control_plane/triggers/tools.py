@@ -24,7 +24,8 @@ Text = Annotated[str, Meta(min_length=1, max_length=2_000)]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TriggerTools:
     """`append` returns once records are durable (`ports.backbone`). `admit` judges what would become an event, and
-    raises InvalidMessage. `root` is the workspace, to which relative paths refer; `environ` is our own environment."""
+    raises InvalidMessage. `count` is told by trigger how many items became what. `root` is the workspace, to which
+    relative paths refer; `environ` is our own environment."""
 
     root: Path
     expressions: Expressions
@@ -32,6 +33,7 @@ class TriggerTools:
     admit: Callable[[bytes], Event]
     positions: Positions
     clock: Clock
+    count: Callable[[str, str, int], None] = lambda _trigger, _became, _many: None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 

@@ -4,6 +4,7 @@ Knows no HTTP server: `control_plane.api` serves it. Keeps no position: whoever 
 sent again has the same id.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
@@ -30,6 +31,9 @@ ITEMS_MAX: Final = 1_000
 _NOT_SHOWN: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 """Headers that no expression sees: secrets must not become data."""
 _PATH: Final = re.compile(r"body((?:\.[A-Za-z_][A-Za-z0-9_]*)*)")
+
+
+_log = logging.getLogger(__name__)
 
 
 class WebhookKeys(Keys, frozen=True):
@@ -71,7 +75,7 @@ class WebhookTrigger:
         self._declared = declared
         self._items_max = keys.items_max
         self._tools = tools
-        self._sorter = Sorter(declared, form, mapping, admit=tools.admit, clock=tools.clock)
+        self._sorter = Sorter(declared, form, mapping, tools)
         self._each_text = keys.each or form.each
         self._each = self._compiled(self._each_text)
 
@@ -111,13 +115,13 @@ class WebhookTrigger:
         await self._kept(into)
 
     async def _kept(self, into: Sorted) -> Received:
-        if into.outputs:
-            await self._tools.append(into.outputs)
+        await self._sorter.bring_in(into)
         not_taken = [NotTaken(place=refused.place.words, reason=refused.reason) for refused in into.refused]
         return Received(accepted=into.events, not_taken=not_taken, passed_by=into.passed_by)
 
     def _items(self, text: bytes, place: Place, headers: Mapping[str, str]) -> Iterator[Arrived]:
         body = json_value(text, "the body") if self._sorter.needs_value or self._each is not None else None
+        self._tell_of_truncation(body)
         beside = {"body": body, "headers": headers}
         if self._each is None:
             yield Arrived(raw=text, value=body, place=place, beside=beside, places={"item": "", "body": ""})
@@ -127,6 +131,13 @@ class WebhookTrigger:
             at = f"{self._where()}[{n}]"
             places = {"item": at, "body": "", "labels": f"{at}.labels", "annotations": f"{at}.annotations"}
             yield Arrived(raw=raw, value=item, place=self._place(at, raw), beside=beside, places=places)
+
+    def _tell_of_truncation(self, body: Any) -> None:
+        """Alertmanager and Grafana say how many alerts of a group they left out: nobody will ever send them."""
+        left_out = body.get("truncatedAlerts") if isinstance(body, dict) else None
+        if left_out:
+            extra = {"trigger": self.name, "left_out": left_out, "cure": "set max_alerts to 0 where they are sent"}
+            _log.warning("a sender left alerts out", extra=extra)
 
     def _listed(self, beside: Mapping[str, Any]) -> list[Any]:
         assert self._each is not None

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -604,12 +605,21 @@ async def test_a_body_that_never_comes_ends_and_may_be_sent_again(
     assert answer.json()["type"] == "urn:setpoint:problem:body_too_slow"
 
 
-async def test_what_came_in_is_counted(world: World) -> None:
-    transport = an_app(world, {**ALERTS, "when": 'labels.severity == "page"'})
+async def test_what_came_in_is_counted_once_it_is_durable(world: World) -> None:
+    world.append_raises = [BackboneUnavailable("The log is away.")]
     body = a_group(an_alert(), an_alert(labels={"severity": "page"}), an_alert(labels={"service": "a"}))
-    async with httpx.AsyncClient(transport=transport, base_url="http://setpoint") as client:
-        await client.post("/hooks/alerts", content=as_json(body), headers=BEARER)
-        metrics = (await client.get("/metrics")).text
 
-    for became in ("accepted", "not_taken", "passed_by"):
-        assert f'setpoint_webhook_items_total{{became="{became}",trigger="alerts"}} 1.0' in metrics
+    for _ in range(2):
+        await send(world, {**ALERTS, "when": 'labels.severity == "page"'}, body)
+
+    assert world.counted == {("alerts", "event"): 1, ("alerts", "dead_letter"): 1, ("alerts", "passed_by"): 1}
+
+
+async def test_alerts_that_the_sender_has_left_out_are_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="control_plane"):
+        await send(world, ALERTS, a_group(an_alert()))
+        await send(world, ALERTS, a_group(an_alert(), truncatedAlerts=3))
+
+    assert [(record.getMessage(), vars(record)["left_out"]) for record in caplog.records] == [
+        ("a sender left alerts out", 3)
+    ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ class World:
     environ: Mapping[str, str] = field(default_factory=lambda: {"HOOK_SECRET": SECRET})
     outputs: list[Output] = field(default_factory=list)
     appends: int = 0
+    counted: Counter[tuple[str, str]] = field(default_factory=Counter)
     append_raises: list[SetpointError] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -54,8 +56,13 @@ class World:
             admit=lambda raw: admit(raw, self.clock.now_ms(), self.controls),
             positions=self.positions,
             clock=self.clock,
+            count=self.count,
             environ=self.environ,
         )
+
+    def count(self, trigger: str, became: str, many: int) -> None:
+        """What stands in for the metrics."""
+        self.counted[trigger, became] += many
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
         """What stands in for the backbone."""

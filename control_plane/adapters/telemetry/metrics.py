@@ -51,6 +51,12 @@ class Telemetry:
         self._outcomes = Tally("setpoint_outcomes", "Outcomes that came back.", ("intent", "status"), registry)
         self._effects = Tally("setpoint_effects", "Effects judged.", ("intent", "effect"), registry)
         self._dead_letters = Tally("setpoint_dead_letters", "Records that could not be processed.", ("code",), registry)
+        self._came_in = Tally(
+            "setpoint_trigger_items",
+            "What triggers brought in: event, dead_letter, or passed_by, which no definition asks for.",
+            ("trigger", "became"),
+            registry,
+        )
         self._failures = Tally(
             "setpoint_agent_failures", "Agents that raised or answered nonsense.", ("agent", "code"), registry
         )
@@ -72,6 +78,10 @@ class Telemetry:
     def dead_lettered(self, letter: DeadLetter) -> None:
         """Count one dead letter."""
         self._dead_letters.add(letter.code)
+
+    def came_in(self, trigger: str, became: str, many: int) -> None:
+        """Count what a trigger brought in."""
+        self._came_in.add(trigger, became, many=many)
 
     def watch_partitions(self, owned: Callable[[], Mapping[int, str]]) -> None:
         """Show how many partitions this process owns."""
