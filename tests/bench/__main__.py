@@ -1,8 +1,8 @@
 """`make bench`: the whole service against stock Faust on the same log, interleaved in one run; ratios count.
 
 Each measurement runs in a process of its own on an empty log; stock Faust and we take turns, round by round. The
-figures of a noisy machine are noisy, and so the spread is printed beside the median. `rows` measures what fields of
-rows cost instead, in seconds and without a log.
+figures of a noisy machine are noisy, and so the spread is printed beside the median. `rows` and `rules`
+measure what a field of a row and a rule cost instead, in seconds and without a log.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.bench import rows
+from tests.bench import rows, rules
 
 EMBEDDED = "embedded://HERE/log"
 LOOPS_GOAL, SENSED_GOAL, P99_GOAL_MS = 1.0, 4.0, 5.0
@@ -22,15 +22,16 @@ TIMEOUT_S = 300
 def main() -> int:
     """Print the table. Goals that are missed are said, and do not fail the run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("measure", nargs="?", choices=("service", "rows"), default="service")
+    parser.add_argument("measure", nargs="?", choices=("service", "rows", "rules"), default="service")
     parser.add_argument("--backbone", default="", help="kafka://host:port, measured beside the embedded log")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
-    if asked.measure == "rows":
-        costs = _run("tests.bench.rows")
-        print(json.dumps(costs) if asked.as_json else rows.table(costs))
+    tables = {"rows": rows.table, "rules": rules.table}
+    if asked.measure in tables:
+        costs = _run(f"tests.bench.{asked.measure}")
+        print(json.dumps(costs) if asked.as_json else tables[asked.measure](costs))
         return 0
     found: dict[str, Any] = {}
     for backbone in [EMBEDDED, *filter(None, [asked.backbone])]:
@@ -42,7 +43,7 @@ def main() -> int:
     if asked.as_json:
         print(json.dumps(found))
     else:
-        print(_rules_table(found["rules"]))
+        print(rules.table(found["rules"]))
     return 0
 
 
@@ -84,15 +85,6 @@ def _table(name: str, figures: dict[str, list[float]]) -> str:
     p99 = statistics.median(figures["p99_ms"])
     judged = f"{_verdict(p99 <= P99_GOAL_MS)} {P99_GOAL_MS:g} ms"
     lines.append(f"  event to command at 200/s, p99   {_spread(figures['p99_ms'])} ms, {judged}")
-    return "\n".join(lines)
-
-
-def _rules_table(figures: dict[str, Any]) -> str:
-    lines = [f"rules, us per event in memory; without any {figures['empty']['us_per_event']:.0f}"]
-    for count, kinds in figures.items():
-        if count != "empty":
-            shown = ", ".join(f"{kind} {found['us_per_event']:.0f}" for kind, found in kinds.items())
-            lines.append(f"  {count:>6}: {shown}")
     return "\n".join(lines)
 
 

@@ -36,9 +36,9 @@ def anchor_of(tokens: Sequence[Token], variables: Mapping[int, tuple[int, str]])
     found = [_comparison(tokens, start, stop, variables) for start, stop in _parts(tokens)]
     if len(found) == 1 and found[0] is not None:
         return found[0]._replace(whole=True)
-    # Text tells more apart than a number does, and a limit tells hardly anything.
-    equal = [each for each in found if each is not None and each.compares == "=="]
-    return next((each for each in equal if isinstance(each.literal, str)), equal[0] if equal else None)
+    # Text tells more apart than a number does, and a limit tells least.
+    known = [each for each in found if each is not None]
+    return min(known, key=lambda each: (each.compares != "==", not isinstance(each.literal, str)), default=None)
 
 
 def _parts(tokens: Sequence[Token]) -> list[tuple[int, int]]:

@@ -19,6 +19,9 @@ JOINED_MAX: Final = 128
 FAN_OUT: Final = 16
 """Parts that are asked when a whole may hold."""
 
+ALONE_COSTS: Final = 4
+"""Asking for one condition takes about as long as asking for so many of them together."""
+
 
 class CelSieve:
     """The conditions of one event type. What they read is looked up at once, before the first evaluation."""
@@ -101,19 +104,26 @@ class _Equal:
 
 
 class _Limits:
-    """Conditions that are nothing but comparing one variable with a number, in the order of these."""
+    """Conditions that hold only while one variable is on one side of a number, in the order of these. `whole` ones are
+    nothing but that comparison."""
 
-    def __init__(self, name: str, compares: str) -> None:
+    def __init__(self, name: str, compares: str, whole: bool) -> None:
         self._name = name
+        self._whole = whole
         self._below_value = compares in (">", ">=")
         self._bisect = bisect_right if compares in (">=", "<") else bisect_left
         self._limits: list[float] = []
         self._leaves: list[_Leaf] = []
+        self._tree: list[_Leaf | _Branch] = []
 
     def add(self, literal: float, leaf: _Leaf) -> None:
         at = bisect_right(self._limits, literal)
         self._limits.insert(at, literal)
         self._leaves.insert(at, leaf)
+
+    def close(self) -> None:
+        """All were added."""
+        self._tree = [] if self._whole else _trees(self._leaves)
 
     def sift(self, scope: CelScope, holding: list[int]) -> int:
         value = scope.values[self._name]
@@ -122,9 +132,13 @@ class _Limits:
         if not _is_exact(value):
             return sum([leaf.sift(scope.context, holding) for leaf in self._leaves])
         cut = self._bisect(self._limits, value)
-        for leaf in self._leaves[:cut] if self._below_value else self._leaves[cut:]:
-            holding += leaf.positions
-        return 0
+        found = self._leaves[:cut] if self._below_value else self._leaves[cut:]
+        if self._whole:
+            for leaf in found:
+                holding += leaf.positions
+            return 0
+        few = len(found) * ALONE_COSTS < len(self._leaves)
+        return sum([part.sift(scope.context, holding) for part in (found if few else self._tree)])
 
 
 def _is_number(value: Any) -> bool:
@@ -143,15 +157,18 @@ class _Group:
     def __init__(self, names: frozenset[str], members: Sequence[_Leaf]) -> None:
         self._names = names
         self._size = sum(len(leaf.positions) for leaf in members)
-        self._anchored: dict[tuple[str, str], _Equal | _Limits] = {}
-        others = [leaf for leaf in members if not self._anchor(leaf)]
-        self._parts = [_joined(others[at : at + JOINED_MAX]) for at in range(0, len(others), JOINED_MAX)]
+        self._equal: dict[str, _Equal] = {}
+        self._limits: dict[tuple[str, str, bool], _Limits] = {}
+        self._parts = _trees([leaf for leaf in members if not self._anchor(leaf)])
+        for limits in self._limits.values():
+            limits.close()
+        self._anchored: tuple[_Equal | _Limits, ...] = (*self._equal.values(), *self._limits.values())
 
     def sift(self, scope: CelScope, holding: list[int]) -> int:
         if scope.absent and not self._names.isdisjoint(scope.absent):
             return self._size
         missed = 0
-        for anchored in self._anchored.values():
+        for anchored in self._anchored:
             missed += anchored.sift(scope, holding)
         for part in self._parts:
             missed += part.sift(scope.context, holding)
@@ -161,14 +178,13 @@ class _Group:
         anchor = leaf.anchor
         if anchor is None:
             return False
-        where = (anchor.name, anchor.compares)
-        if anchor.compares == "==":
-            equal = self._anchored.setdefault(where, _Equal(anchor.name))
-            equal.add(anchor.literal, leaf)  # type: ignore[arg-type]
-            return True
-        if not anchor.whole or isinstance(anchor.literal, str):
+        name, compares, literal, whole = anchor
+        if compares == "==":
+            self._equal.setdefault(name, _Equal(name)).add(literal, leaf)
+        elif isinstance(literal, str):
             return False
-        self._anchored.setdefault(where, _Limits(*where)).add(anchor.literal, leaf)
+        else:
+            self._limits.setdefault((name, compares, whole), _Limits(name, compares, whole)).add(literal, leaf)
         return True
 
 
@@ -183,6 +199,10 @@ def _by_names(programs: Sequence[CelProgram]) -> dict[frozenset[str], list[_Leaf
             groups.setdefault(program.demands, []).append(leaf)
         leaf.positions.append(position)
     return groups
+
+
+def _trees(leaves: Sequence[_Leaf]) -> "list[_Leaf | _Branch]":
+    return [_joined(leaves[at : at + JOINED_MAX]) for at in range(0, len(leaves), JOINED_MAX)]
 
 
 def _joined(parts: "Sequence[_Leaf | _Branch]") -> "_Leaf | _Branch":
