@@ -12,11 +12,14 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from control_plane.adapters.memory import MemoryBackbone, MemoryLog
 from control_plane.api.app import create_app
 from control_plane.api.keys import ApiKey
 from control_plane.api.ports import ApiPorts
+from control_plane.bootstrap.front import Front
 from control_plane.errors import BackboneUnavailable, InvalidWorkspace, StorageFull
 from control_plane.messages.wire import ms_of
+from control_plane.ports.positions import Positions
 from control_plane.triggers import build_webhooks
 from tests.unit.api_world import KEY, MemoryAudit, MemoryDesk
 from tests.unit.triggers_world import SECRET, World, as_json
@@ -623,3 +626,28 @@ async def test_alerts_that_the_sender_has_left_out_are_told(world: World, caplog
     assert [(record.getMessage(), vars(record)["left_out"]) for record in caplog.records] == [
         ("a sender left alerts out", 3)
     ]
+
+
+@pytest.mark.parametrize(
+    ("roles", "served", "said"),
+    [({"api"}, True, 0), ({"api", "triggers"}, True, 0), ({"triggers"}, False, 1), ({"loop"}, False, 0)],
+)
+async def test_a_process_that_has_triggers_but_no_api_says_that_it_serves_no_webhook(
+    world: World, caplog: pytest.LogCaptureFixture, roles: set[str], served: bool, said: int
+) -> None:
+    async def positions() -> Positions:
+        return world.positions
+
+    front = Front(
+        root=world.root,
+        backbone=MemoryBackbone(MemoryLog(world.clock.now_ms)),
+        clock=world.clock,
+        controls=lambda: world.controls,
+        positions=positions,
+        count=world.count,
+    )
+    with caplog.at_level(logging.WARNING, logger="control_plane"):
+        trigger, webhook = await front.build({key: value for key, value in ALERTS.items() if key != "auth"}, roles)
+
+    assert (trigger, webhook is not None) == (None, served)
+    assert len(caplog.records) == said
