@@ -39,6 +39,19 @@ def check_executors(documents: Documents, folder: Folder, tools: CheckTools, fla
     return ExecutorsFound(names, tuple(python), documents.executors.complete and len(flaws) == before)
 
 
+def warn_of_blindness(documents: Documents, flaws: Flaws) -> None:
+    """Warn of acts that nobody can look for afterwards: where an answer is lost, their outcome stays unknown."""
+    for found, intent in documents.intents.sound():
+        executor = documents.executors.by_name.get(intent.executor)
+        if intent.idempotent or executor is None or executor.definition is None:
+            continue
+        if getattr(executor.definition, "reconcile", ...) is None:
+            problem = f"where an answer is lost, nobody can find out whether {found.name} was done: {intent.executor} "
+            problem += "has no reconcile"
+            cure = f"Add reconcile to {executor.file}, or idempotent: true where doing it twice is doing it once."
+            flaws.warn(found.file, found.node.get("executor"), problem, cure)
+
+
 def _nearest(node: Node, path: tuple[str, ...]) -> Node:
     """The node under a path of keys and numbers in lists, or the nearest one above it that is there."""
     for step in path:

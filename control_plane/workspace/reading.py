@@ -17,7 +17,7 @@ from control_plane.workspace.checking import Checking, undeclared_executors
 from control_plane.workspace.data_checks import warn_of_data
 from control_plane.workspace.declarations import Declarations, Documents, read_documents
 from control_plane.workspace.event_schemas import read_schemas
-from control_plane.workspace.executor_checks import ExecutorsFound, check_executors
+from control_plane.workspace.executor_checks import ExecutorsFound, check_executors, warn_of_blindness
 from control_plane.workspace.files import Folder
 from control_plane.workspace.flaws import Flaws
 from control_plane.workspace.policies import check_policies, read_policies
@@ -78,6 +78,7 @@ def read_workspace(root: Path, tools: CheckTools, *, builtin_policies: bool | No
     known = None if len(flaws) else declared_types(documents, [schema.name for schema in schemas], heard)
     check_triggers(documents, tools, flaws, known)
     check_policies(policies, tools, flaws)
+    warn_of_blindness(documents, flaws)
     warn_of_data(documents, schemas, tools.compiling.expressions, flaws)
     warn_of_permits(documents, policies, tools, flaws)
     if len(flaws):

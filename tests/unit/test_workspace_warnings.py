@@ -93,3 +93,29 @@ def test_a_rule_whose_condition_is_never_true_is_warned_about(tmp_path: Path, wh
     files = {"intents/ship_parcel.yaml": SHIP, "agents/heavy.yaml": RULE % when}
 
     assert [text for text in warnings_of(tmp_path, files) if "heavy never fires" in text]
+
+
+@pytest.mark.parametrize(
+    ("keys", "intent", "warned"),
+    [
+        ("", "", True),
+        ("", "idempotent: true\n", False),
+        (
+            'reconcile: {url: "http://127.0.0.1:9/{command_id}", done_when: status < 300, absent_when: status > 400}\n',
+            "",
+            False,
+        ),
+    ],
+    ids=["neither", "idempotent", "reconcile"],
+)
+def test_an_act_that_nobody_can_look_for_is_warned_about(tmp_path: Path, keys: str, intent: str, warned: bool) -> None:
+    executor = 'executor: carrier\nkind: http\nrequest: {url: "http://127.0.0.1:9/{subject}"}\n' + keys
+    files = {
+        "intents/ship_parcel.yaml": SHIP.replace("dry_run", "carrier") + intent,
+        "executors/carrier.yaml": executor,
+    }
+
+    found = [text for text in warnings_of(tmp_path, files) if "has no reconcile" in text]
+
+    assert bool(found) == warned
+    assert all(text.startswith("intents/ship_parcel.yaml:3:11: ") for text in found)
