@@ -167,7 +167,9 @@ class ControlDesk:
         try:
             for end in self.ends:
                 changes.append(await end.prepare(controls))
-            self._load_policies(compiled.policies)
+            # The loop stands still while policies are made ready, so those that are ready already are not made again.
+            if compiled.policies.revision != self.log.at(self.wanted).policies.revision:
+                self._load_policies(compiled.policies)
             await publish(controls)
         except BaseException:
             for change in changes:
