@@ -33,9 +33,9 @@ def apply(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a workspace's files in force in a running service, without a restart.
+    """Put a workspace in force in a running service.
 
-    Checks all of it, shows what differs from what is in force, and changes that as a whole or not at all.
+    Checks it, shows what differs, and changes that as a whole or not at all, without a restart.
 
     Next: setpoint decisions list
     """

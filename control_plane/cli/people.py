@@ -37,9 +37,9 @@ def propose(
     workspace: WorkspaceOption = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Propose an action, under the same rules as agents, and wait for the verdict.
+    """Propose an action, and wait for the verdict.
 
-    Exit code 0 only if it was allowed. Next: setpoint commands list
+    The same rules hold as for agents. Exit code 0 only if it was allowed. Next: setpoint commands list
     """
     from control_plane.cli.client import service
 
@@ -66,9 +66,9 @@ def cancel(
     workspace: WorkspaceOption = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Have a command refused that has not begun. One that has begun cannot be called back.
+    """Have a command refused that has not begun.
 
-    Next: setpoint commands show ID
+    One that has begun cannot be called back. Next: setpoint commands show ID
     """
     from control_plane.cli.client import service
 
