@@ -54,7 +54,7 @@ SETTINGS: Final = (
         name="store",
         default=FOLLOWS_DATA_DIR,
         parse=_unless_default(parse_store),
-        help="The database of audit store and ledger, as an SQLAlchemy URL. With SQLite the ledger is a file beside it.",
+        help="The database of audit store and ledger, an SQLAlchemy URL. With SQLite the ledger is a file beside it.",
     ),
     Setting(
         name="policy_engine",
