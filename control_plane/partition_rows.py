@@ -21,6 +21,9 @@ HELD_BYTES_MAX = 8 * 1024 * 1024
 """Outputs that a row holds until they are acknowledged. What would make it more waits until they are; a single step
 that says more is a dead letter. A row with all of it fits into one record of any log."""
 
+TIMERS_MIN = 1_000
+"""Timers that are kept before those that nobody waits for any more are looked for."""
+
 _OUTPUT_BYTES = 64
 """What a held output takes beside its key and value: its topic, its offset, and where one ends and the next begins."""
 
@@ -149,9 +152,22 @@ class PartitionRows:
 
     def waiting_for(self, tick: Record) -> list[str]:
         """The subjects that a tick steps: those that are due, and those that hold outputs of this very tick."""
-        due = {subject for subject, due_ms in self._due.items() if due_ms <= tick.recorded_ms}
+        due = self._due_by(tick.recorded_ms)
         due.update(subject for subject, offsets in self._holding.items() if tick.offset in offsets)
         return sorted(due)
+
+    def _due_by(self, now_ms: int) -> set[str]:
+        """The subjects that are due, found from the top of the heap: most of those that wait are not looked at."""
+        due: set[str] = set()
+        places = [0]
+        while places:
+            place = places.pop()
+            if place < len(self._timers) and self._timers[place][0] <= now_ms:
+                due_ms, subject = self._timers[place]
+                places += (2 * place + 1, 2 * place + 2)
+                if self._due.get(subject) == due_ms:
+                    due.add(subject)
+        return due
 
     def touch(self, touched: dict[str, Touched], subject: str) -> Touched:
         """The row as it is now, to be worked on in a batch."""
@@ -227,6 +243,9 @@ class PartitionRows:
         elif self._due.get(subject) != due_ms:
             self._due[subject] = due_ms
             heapq.heappush(self._timers, (due_ms, subject))
+            if len(self._timers) > TIMERS_MIN + 2 * len(self._due):
+                # Timers that were set and moved on again would otherwise stay until their time has come.
+                self._timers = sorted((at_ms, waiting) for waiting, at_ms in self._due.items())
 
     def _hold(self, subject: str, held: tuple[HeldOutput, ...]) -> None:
         if held:
