@@ -4,6 +4,7 @@ Knows no HTTP server: `control_plane.api` serves it. Keeps no position: whoever 
 sent again has the same id.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ from control_plane.workspace.examined import Examined, Formula
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 """The door of REST takes no more."""
 ITEMS_MAX: Final = 1_000
+ITEMS_PER_TURN: Final = 32
+"""After so many, whoever shares the process has its turn: the loop must not wait for a thousand alerts."""
 _NOT_SHOWN: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 """Headers that no expression sees: secrets must not become data."""
 _PATH: Final = re.compile(r"body((?:\.[A-Za-z_][A-Za-z0-9_]*)*)")
@@ -104,7 +107,9 @@ class WebhookTrigger:
             except InvalidMessage as reason:
                 self._sorter.refuse(text, place, reason, into)
                 continue
-            for item in items:
+            for at, item in enumerate(items):
+                if at % ITEMS_PER_TURN == 0:
+                    await asyncio.sleep(0)
                 self._sorter.sort(item, into)
         return await self._kept(into)
 
