@@ -1,11 +1,12 @@
 """Do a rule's keys make sense together? Each has its shape already; what they mean stands in `docs/rules.md`."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 
-from control_plane.catalogue.definitions import IntentDefinition, RowDefinition, RuleDefinition
+from control_plane.catalogue.definitions import EVENT_TYPE_PATTERN, IntentDefinition, RowDefinition, RuleDefinition
 from control_plane.durations import parse_duration_ms
 from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED, TICK
-from control_plane.workspace.flaws import Flaws
+from control_plane.workspace.flaws import Flaws, shown
 from control_plane.workspace.yaml_tree import Node
 
 CONDITIONS = ("count", "rate", "absent")
@@ -55,6 +56,10 @@ def warn_of_stale_rows(
 def _types(node: Node, rule: RuleDefinition) -> Iterator[Complaint]:
     heard = _listens_to(rule)
     place = node.get("on") or node
+    for event_type in heard:
+        if not re.search(EVENT_TYPE_PATTERN, event_type):
+            cure = "Write text: Past tense, as in service.started. Or: a list."
+            yield place, f"on cannot be {shown(event_type)}", cure
     for event_type in sorted(NEVER_SHOWN.intersection(heard)):
         cure = "Use for or absent, or a timer in triggers/." if event_type == TICK else "Listen to another type."
         yield place, f"{rule.rule} listens to {event_type}, which no agent is shown", cure

@@ -6,7 +6,6 @@ only description of a file there is.
 
 import types
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -107,16 +106,9 @@ class _Check:
         self._flaws.add(self._file, node, problem, cure)
 
 
-@cache
-def _holder(annotation: Any) -> type[Struct]:
-    """A struct with one field of this type, kept for good: msgspec 0.22 frees the regular expressions of a type once
-    too often when it is converted to without a struct around it, and the process crashes."""
-    return msgspec.defstruct("Holder", [("value", annotation)])
-
-
 def _fits(value: Any, annotation: Any) -> bool:
     try:
-        msgspec.convert({"value": value}, _holder(annotation))
+        msgspec.convert(value, annotation)
         if _is_duration(annotation) and value is not None:
             parse_duration_ms(value)
     except (msgspec.ValidationError, ValueError):

@@ -229,6 +229,16 @@ RULES = {
         "on: clock.tick",
         "3:5: memory_guard listens to clock.tick, which no agent is shown. Use for or absent, or a timer in triggers/.",
     ),
+    "a word that is no type": (
+        "on: process.measured",
+        "on: measured",
+        "3:5: on cannot be 'measured'. Write text: Past tense, as in service.started. Or: a list.",
+    ),
+    "a list with a word that is no type": (
+        "on: process.measured",
+        "on: [process.measured, measured]",
+        "3:24: on cannot be 'measured'. Write text: Past tense, as in service.started.",
+    ),
     "a type twice": (
         "on: process.measured",
         "on: [process.measured, process.measured]",
