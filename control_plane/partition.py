@@ -11,38 +11,35 @@ from hashlib import blake2b
 from typing import Protocol
 
 import msgspec
-from msgspec.structs import replace
 
 from control_plane.catalogue import Controls
 from control_plane.causality.lineage import SOURCE
 from control_plane.errors import ContinuityBroken, InvalidMessage
 from control_plane.loop.arrival import NO_FLEETS, Arrival
+from control_plane.loop.deliberation import OVERRAN
 from control_plane.loop.intake import check_event
 from control_plane.loop.step import Ask, Done, step
-from control_plane.messages import Command, Context, DeadLetter, Decision, Effect, Event, Verdict, topics
+from control_plane.messages import DeadLetter, Event, topics
 from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED, TICK
 from control_plane.messages.summary import summary_of
-from control_plane.messages.wire import decode_event, encode, encode_context
+from control_plane.messages.wire import decode_event
 from control_plane.partition_fleets import KnownFleets
+from control_plane.partition_following import buried, following, letter_of, says_too_much, unfolded
 from control_plane.partition_held import Held, Mark, ToTell
 from control_plane.partition_rows import HELD_BYTES_MAX, Batch, PartitionRows, Touched, output_bytes
 from control_plane.ports.backbone import Commit, Output, Record, RowReader, Start
 from control_plane.ports.controls_source import ControlsSource
 from control_plane.ports.policy_engine import PolicyEngine
-from state.rows import ROW_BYTES_MAX, HeldOutput, Row, encode_row
+from state.rows import HeldOutput, Row
 
 RECORDS_PER_TURN = 20
 """Records that are stepped before others on the same event loop have their turn: some 4 ms. A whole batch would hold
 up whoever carries out, records and answers for 40 ms, once for each partition."""
 
-_TOPICS: dict[type, tuple[str, ...]] = {
-    Decision: (topics.DECISIONS,),
-    Verdict: (topics.VERDICTS,),
-    Command: (topics.COMMANDS,),
-    # An effect comes back into the loop as well, so that agents can learn from it.
-    Effect: (topics.EFFECTS, topics.EVENTS),
-    Context: (topics.CONTEXTS,),
-}
+FAULT_PAUSE_S = 0.02
+FAULTS_WAITED_OUT_MAX = 1_500
+"""Half a minute in which an engine that does not rule may come back, after a crash and only then."""
+
 _OF_THE_OWNER = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED})
 
 
@@ -131,7 +128,7 @@ class Partitions:
         if event is not None and _concerns_partition(event):
             await self._take_for_partition(held, batch, record, event)
             return
-        if not self._engine.concurrent or held.rows.fleets.is_behind:
+        if not self._engine.concurrent or held.rows.fleets.is_behind(record.offset):
             await self._take_in_order(held, batch, segment)
             return
         chains: dict[str, list[tuple[Record, Event | None]]] = {}
@@ -172,25 +169,26 @@ class Partitions:
     async def _take_one(self, held: Held, batch: Batch, subject: str, record: Record, event: Event) -> None:
         if record.offset >= batch.end:
             return
-        if held.rows.fleets.is_behind:
-            held.rows.fleets.move_to(record.offset, subject)
+        held.rows.fleets.move_to(record.offset, subject)
         touched = held.rows.touch(batch.touched, subject)
         if record.offset <= touched.row.applied:
             self._repeat(held, batch, touched, record, event)
             return
         try:
-            done = await self._step(held, touched.row, event, record)
+            done, faulty = await self._step(held, touched.row, event, record)
         except InvalidMessage as exc:
             self._bury(held, batch, record, exc, subject=event.subject)
             return
-        found = _following(held.number, record, touched.row, done)
+        found = following(held.number, record, touched.row, done)
         said_bytes = output_bytes(found.outputs)
         if said_bytes > HELD_BYTES_MAX:
-            found = _unfolded(held.number, record, touched.row, _says_too_much())
+            found = unfolded(held.number, record, touched.row, says_too_much())
             said_bytes = output_bytes(found.outputs)
         if not batch.fits(touched, len(found.encoded), said_bytes, record.offset):
             return
         held.rows.replace(touched, found.row, found.encoded, found.outputs)
+        if faulty and held.is_member(subject):
+            _end_with_fault(batch, record, event)
         batch.outputs += found.outputs
         for letter in found.letters:
             self._observer.dead_lettered(letter)
@@ -209,49 +207,35 @@ class Partitions:
         except InvalidMessage as exc:
             self._bury(held, batch, record, exc, subject=event.subject)
 
-    async def _step(self, held: Held, row: Row, event: Event, record: Record) -> Done:
+    async def _step(self, held: Held, row: Row, event: Event, record: Record) -> tuple[Done, bool]:
+        """The step, and whether a fault is in it: asked again, an engine may answer, and an agent be in time."""
+        done, faulty = await self._asked(held, row, event, record)
+        for _ in range(FAULTS_WAITED_OUT_MAX):
+            if not (faulty and held.rows.fleets.is_behind(record.offset) and held.is_member(row.subject)):
+                break
+            # Rows that a crash left ahead may hang on the answer that it had before.
+            await asyncio.sleep(FAULT_PAUSE_S)
+            done, faulty = await self._asked(held, row, event, record)
+        return done, faulty
+
+    async def _asked(self, held: Held, row: Row, event: Event, record: Record) -> tuple[Done, bool]:
         controls = _admit(held.controls, event, record)
-        rows = held.rows
+        rows, faulty = held.rows, False
         fleets = KnownFleets(rows.fleets, rows.told, record.recorded_ms) if held.is_member(row.subject) else NO_FLEETS
         result = step(controls, row, Arrival(event, record.offset, record.recorded_ms, fleets, rows.told.heard))
         while isinstance(result, Ask):
             rulings = {q.id: await self._engine.rule(q, controls.policies) for q in result.questions}
+            faulty = faulty or any(ruling.problem is not None for ruling in rulings.values())
             result = result.resume(rulings)
-        return result
+        return result, faulty or any(failure.reason.code == OVERRAN for failure in result.failures)
 
     def _bury(self, held: Held, batch: Batch, record: Record, reason: InvalidMessage, *, subject: str = "") -> None:
         """Keep what must not be folded, with its reason; it follows from the record alone, so it needs no row."""
-        letter = _letter(record, reason, subject)
-        output = _buried(held.number, record, letter)
+        letter = letter_of(record, reason, subject)
+        output = buried(held.number, record, letter)
         if record.offset < batch.end and batch.fits_outputs(output_bytes((output,)), record.offset):
             batch.outputs.append(output)
             self._observer.dead_lettered(letter)
-
-
-class _Following(msgspec.Struct, frozen=True):
-    """What one record makes of a row: the row, and all that is said."""
-
-    row: Row
-    encoded: bytes
-    outputs: list[HeldOutput]
-    letters: list[DeadLetter]
-
-
-def _following(partition: int, record: Record, before: Row, done: Done) -> _Following:
-    encoded = encode_row(done.row)
-    if len(encoded) > ROW_BYTES_MAX:
-        return _unfolded(partition, record, before, _too_large())
-    letters = [_letter(record, failure.reason, done.row.subject, failure.agent) for failure in done.failures]
-    outputs = _held_outputs(partition, record, done)
-    outputs += [_buried(partition, record, letter) for letter in letters]
-    return _Following(done.row, encoded, outputs, letters)
-
-
-def _unfolded(partition: int, record: Record, before: Row, reason: InvalidMessage) -> _Following:
-    """The row as it was, past a record that must not be folded."""
-    row = replace(before, applied=record.offset)
-    letter = _letter(record, reason, row.subject)
-    return _Following(row, encode_row(row), [_buried(partition, record, letter)], [letter])
 
 
 def _segments(records: Iterable[Record]) -> "list[list[tuple[Record, Event | None]]]":
@@ -269,6 +253,12 @@ def _segments(records: Iterable[Record]) -> "list[list[tuple[Record, Event | Non
         segments[-1].append((record, event))
         alone = whole_partition
     return segments
+
+
+def _end_with_fault(batch: Batch, record: Record, event: Event) -> None:
+    """After a crash the step may end otherwise. What is decided on other members hangs on it, so none of their rows may
+    be stored without this one; of one batch some may."""
+    batch.end = min(batch.end, record.offset if _concerns_partition(event) else record.offset + 1)
 
 
 def _chain_of(held: Held, event: Event | None) -> str:
@@ -300,49 +290,6 @@ def _admit(controls: Controls | None, event: Event, record: Record) -> Controls:
     if not _concerns_partition(event):
         check_event(event, record.recorded_ms, controls)
     return controls
-
-
-def _too_large() -> InvalidMessage:
-    # By how much is not said: it depends on rulings that are dropped with the step, and a replay could not tell.
-    return InvalidMessage(
-        "row_too_large",
-        f"the subject's row would grow beyond {ROW_BYTES_MAX} bytes",
-        cure="Keep less of the event in rows/*.yaml, or send smaller values.",
-    )
-
-
-def _says_too_much() -> InvalidMessage:
-    return InvalidMessage(
-        "says_too_much",
-        f"all that agents proposed on the event, and what policy was asked, takes more than {HELD_BYTES_MAX} bytes",
-        cure="Let fewer agents listen to this type, or send smaller events.",
-    )
-
-
-def _letter(record: Record, reason: InvalidMessage, subject: str, agent: str | None = None) -> DeadLetter:
-    return DeadLetter.of(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        recorded_ms=record.recorded_ms,
-        record=record.value,
-        reason=reason,
-        subject=subject,
-        agent=agent,
-    )
-
-
-def _buried(partition: int, record: Record, letter: DeadLetter) -> HeldOutput:
-    return HeldOutput(record.offset, topics.DEAD_LETTERS, letter.subject.encode(), encode(letter), partition)
-
-
-def _held_outputs(partition: int, record: Record, done: Done) -> list[HeldOutput]:
-    key = done.row.subject.encode()
-    outputs = []
-    for message in done.said:
-        value = encode_context(message) if isinstance(message, Context) else encode(message)
-        outputs += [HeldOutput(record.offset, topic, key, value, partition) for topic in _TOPICS[type(message)]]
-    return outputs
 
 
 def _offset_of(output: HeldOutput) -> int:

@@ -23,17 +23,19 @@ class FleetSums:
         self._standings: dict[str, tuple[StandingAt, ...]] = {}
         self._sums: dict[str, list[int]] = {}
         self._ahead: list[tuple[int, str, Standing | None]] = []
+        self._ahead_until = -1
         self._acknowledged_below = next_offset
         if fleets is not None:
             self._count_anew(fleets)
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether rows are ahead of what is counted: then all records are taken in the order of their offsets."""
-        return bool(self._ahead)
+    def is_behind(self, offset: int) -> bool:
+        """Whether a crash left rows ahead of this record: then all records are taken in the order of their offsets."""
+        return offset <= self._ahead_until
 
-    def found(self, subject: str, standings: Sequence[StandingAt]) -> None:
+    def found(self, subject: str, applied: int, standings: Sequence[StandingAt]) -> None:
         """A stored row, while the partition is being taken."""
+        if applied >= self._next_offset:
+            self._ahead_until = max(self._ahead_until, applied)
         before = [(offset, standing) for offset, standing in standings if offset < self._next_offset]
         if before:
             self.count(before[-1][0], subject, before[-1][1])
@@ -136,6 +138,8 @@ class KnownFleets(Mapping[str, FleetSummary]):
             healthy=healthy + sum([other.healthy for other in others]),
             in_flight=in_flight + sum([other.in_flight for other in others]),
             down=down + sum([other.down for other in others]),
+            here=size,
+            untold=down - self._told.of_itself(fleet, revision, down),
         )
 
     def __iter__(self) -> Iterator[str]:

@@ -137,8 +137,7 @@ class PartitionRows:
                 continue
             head = decode_head(value)
             subject = key.decode()
-            if head.standings:
-                self.fleets.found(subject, head.standings)
+            self.fleets.found(subject, head.applied, head.standings)
             if head.due_ms is not None:
                 self._wait(subject, head.due_ms)
             if head.held:

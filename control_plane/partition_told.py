@@ -81,6 +81,14 @@ class Told:
             counts.append(count)
         return counts
 
+    def of_itself(self, fleet: str, revision: str, down: int) -> int:
+        """How many of this partition's members are down as the others know it; `down` where there are no others."""
+        if self._parts.partitions == 1:
+            return down
+        told = self._parts.told.get(str(self.partition))
+        count = told.counts.get(fleet) if told is not None else None
+        return count.down if count is not None and count.revision == revision else 0
+
     def fold(self, record: Record, summary: PartitionsSummary) -> None:
         """Take one summary in."""
         if record.offset <= self._row.applied:

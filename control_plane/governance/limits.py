@@ -75,11 +75,19 @@ def _too_wide_in(peers: Peers, share_max: float, case: Case) -> Reason | None:
             f"and {peers.in_flight} is under way",
             BY,
         )
-    if peers.share <= share_max:
+    if peers.share > share_max:
+        return Reason(
+            "fleet_share",
+            f"with {case.decision.subject} {peers.down + 1} of {peers.size} members of the fleet {peers.fleet} would "
+            f"be down; at most {share_max:g} of it may be",
+            BY,
+        )
+    part = peers.part_of(share_max)
+    if peers.untold <= part:
         return None
     return Reason(
-        "fleet_share",
-        f"with {case.decision.subject} {peers.down + 1} of {peers.size} members of the fleet {peers.fleet} would be "
-        f"down; at most {share_max:g} of it may be",
+        "fleet_untold",
+        f"{peers.untold - 1} of the fleet {peers.fleet} went down here that the other partitions were not told of yet; "
+        f"until they are, no more than {part} may",
         BY,
     )

@@ -13,7 +13,11 @@ from state.rows import Row, Standing
 
 
 class Peers(Struct, frozen=True, kw_only=True):
-    """The other members of one fleet that the subject is in. `down` are those not healthy or with a live command."""
+    """The other members of one fleet that the subject is in. `down` are those not healthy or with a live command.
+
+    `here` members are in the subject's partition, itself among them. `untold` of them would be down, itself among them,
+    that were not when the other partitions were told last.
+    """
 
     fleet: str
     others: int = 0
@@ -21,6 +25,8 @@ class Peers(Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     down: int = 0
     self_healthy: bool = False
+    here: int = 1
+    untold: int = 0
     unknown: str = ""
 
     @property
@@ -32,6 +38,14 @@ class Peers(Struct, frozen=True, kw_only=True):
     def share(self) -> float:
         """The share of the fleet that is down once the subject is acted on: what is acted on is down."""
         return (self.down + 1) / self.size
+
+    def part_of(self, share_max: float) -> int:
+        """How many more may go down here until the other partitions are told: this partition's part, by its members, of
+        what was left then, and one in any case."""
+        most = int(share_max * self.size)
+        most += (most + 1) / self.size <= share_max
+        known_down = self.down + 1 - self.untold
+        return max(1, (most - known_down) * self.here // self.size)
 
     @property
     def healthy_share(self) -> float:
@@ -61,5 +75,7 @@ def _peers_in(fleet: Fleet, then: Standing | None, now: Standing | None, summary
         in_flight=summary.in_flight - own_in_flight,
         down=summary.down - own_down,
         self_healthy=fleet.counts(now)[1] > 0,
+        here=summary.here - own_size + 1,
+        untold=summary.untold - own_down + 1,
         unknown=summary.unknown,
     )

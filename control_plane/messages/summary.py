@@ -52,12 +52,18 @@ class PartitionsSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class FleetSummary(Struct, frozen=True, kw_only=True):
-    """A whole fleet, as far as it is known in one partition at one record. `unknown` says why it is not, if so."""
+    """A whole fleet, as far as it is known in one partition at one record. `unknown` says why it is not, if so.
+
+    `here` members are in that partition. `untold` of those that are down were not when the others were told last; it is
+    less than nothing when more came up.
+    """
 
     size: int = 0
     healthy: int = 0
     in_flight: int = 0
     down: int = 0
+    here: int = 0
+    untold: int = 0
     unknown: str = ""
 
 

@@ -153,11 +153,15 @@ class CleanFold:
         healthy = [row for row in members if fleet.healthy is None or fleet.revision in row.healthy]
         down = [row for row in members if row not in healthy or row.live]
         counts = [found["counts"][fleet.name] for found in told if found is not None]
+        own = self._told.get(str(self._partition), {"counts": {}})["counts"].get(fleet.name, {})
+        own_told = own["down"] if own.get("revision") == fleet.revision else 0
         return FleetSummary(
             size=len(members) + sum(count["size"] for count in counts),
             healthy=len(healthy) + sum(count["healthy"] for count in counts),
             in_flight=len([row for row in members if row.live]) + sum(count["in_flight"] for count in counts),
             down=len(down) + sum(count["down"] for count in counts),
+            here=len(members),
+            untold=len(down) - (own_told if self._partitions > 1 else len(down)),
         )
 
     def _say(self, subject: str, done: Done) -> None:

@@ -28,9 +28,17 @@ SEEDS_OF_A_SABOTAGE = 60
 _EAGER = builders.agent("eager", 'return [context.propose("restart_service", because="always")]')
 
 
+_NUMBERS = builders.item("schema", "service.measured", {"properties": {"rss": {"type": "number"}}})
+_WEB = builders.fleet(healthy="rows.health.rss < 450.0")
+
+
 def _controls(*fleets: builders.ControlItem) -> builders.ControlSet:
     return builders.control_set(
-        builders.intent(limits={"fleet_share_max": 0.5}, context_age_max="10m"), builders.row(), _EAGER, *fleets
+        builders.intent(limits={"fleet_share_max": 0.7}, context_age_max="10m"),
+        builders.row(),
+        _NUMBERS,
+        _EAGER,
+        *fleets,
     )
 
 
@@ -46,12 +54,11 @@ class BackwardsLane(Lane):
 
 
 class FleetWorld(World):
-    """Each of its controls counts other members, or calls others healthy. It crashes often, in the midst of large
-    batches."""
+    """Its controls count other members, and call others healthy. It crashes often, in the midst of large batches."""
 
     control_sets = (
-        _controls(builders.fleet(healthy="rows.health.rss < 250.0")),
-        _controls(builders.fleet(healthy="rows.health.rss < 400.0"), builders.fleet("few", 'subject.name < "web-11"')),
+        _controls(_WEB),
+        _controls(_WEB, builders.fleet("few", 'subject.name < "web-11"', healthy="rows.health.rss < 250.0")),
     )
     controls = builders.ControlsAt(*control_sets)
 
@@ -67,12 +74,15 @@ class FleetWorld(World):
     async def _act(self) -> None:
         if not self._entered:
             self._entered = True
-            for subject in self.subjects[: self._random.randrange(len(self.subjects) + 1)]:
+            few = self._random.randrange(len(self.subjects) + 1)
+            for subject in self.subjects[: self._random.choice((few, None))]:
                 self.log.append([builders.output(builders.registered(subject))])
+        if self._random.random() < 0.15:
+            self._tell()
         await super()._act()
 
     def _send(self) -> None:
-        if self._random.random() < 0.15:
+        if self._random.random() < 0.07:
             self._enter_or_leave()
         super()._send()
 
@@ -82,9 +92,8 @@ class FleetWorld(World):
         found = changed(self._random.choice(self.subjects), message_id=f"e{self._events}", at_ms=self.clock.now_ms())
         self.log.append([builders.output(found)])
 
-    def _wait(self) -> None:
+    def _tell(self) -> None:
         """The owner tells both partitions, or only one, as when it dies in between."""
-        super()._wait()
         found = {number: self._partitions.to_tell(number) for number in range(PARTITIONS)}
         counts = {number: told.counts for number, told in found.items() if told is not None}
         for to in self._random.choice(((0, 1), (0, 1), (0,), (1,), ())):
@@ -107,8 +116,8 @@ async def test_every_decision_sees_the_fleets_as_of_its_record_whatever_crashes(
         wrong, said = await wrong_after(seed, order)
         assert not wrong, f"seed {seed}, {order}: {wrong[:10]}"
         codes += said
-    for code in ("fleet_share", "fleet_busy", "fleet_share_unknown", "not_registered", "allow"):
-        assert codes[code] > 20, f"the runs were too quiet: {code} was said {codes[code]} times"
+    for code in ("fleet_share", "fleet_untold", "fleet_busy", "fleet_share_unknown", "not_registered", "allow"):
+        assert codes[code] > 10, f"the runs were too quiet: {code} was said {codes[code]} times"
 
 
 @pytest.mark.parametrize("order", ["atomic", "stepwise"])
@@ -138,8 +147,9 @@ async def found_by_the_judge() -> Counter[str]:
 async def test_with_rows_that_are_ahead_counted_at_once_the_judge_finds_other_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def counted_at_once(sums: FleetSums, subject: str, standings: tuple[StandingAt, ...]) -> None:
-        sums.count(standings[-1][0], subject, standings[-1][1])
+    def counted_at_once(sums: FleetSums, subject: str, applied: int, standings: tuple[StandingAt, ...]) -> None:
+        if standings:
+            sums.count(standings[-1][0], subject, standings[-1][1])
 
     monkeypatch.setattr(FleetSums, "found", counted_at_once)
 
@@ -151,6 +161,14 @@ async def test_with_what_was_told_later_the_judge_finds_other_bytes(monkeypatch:
         return None if stored is None else decode_row(decode_partition_row(stored)[-1])
 
     monkeypatch.setattr(partition_told, "_as_of", newest)
+
+    assert (await found_by_the_judge())["other bytes"] > 0
+
+
+async def test_with_a_fault_among_what_others_hang_on_the_judge_finds_other_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition, "_end_with_fault", lambda *_: None)
 
     assert (await found_by_the_judge())["other bytes"] > 0
 

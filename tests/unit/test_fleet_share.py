@@ -94,6 +94,26 @@ def test_every_fleet_of_the_subject_must_hold() -> None:
     assert "of the fleet all" in reason.msg
 
 
+@pytest.mark.parametrize(
+    ("down", "here", "untold", "allowed"),
+    [
+        pytest.param(0, 10, 4, True, id="all that is left, where all members are here"),
+        pytest.param(0, 5, 2, True, id="half of it, where half of them are"),
+        pytest.param(2, 5, 3, False, id="one more than that"),
+        pytest.param(3, 5, 1, True, id="one, however little is left"),
+        pytest.param(3, 1, 1, True, id="one, however few are here"),
+        pytest.param(3, 5, 2, False, id="no second one"),
+        pytest.param(3, 5, -2, True, id="more came up than went down"),
+    ],
+)
+def test_until_the_others_are_told_a_partition_takes_its_part_of_what_is_left(
+    down: int, here: int, untold: int, allowed: bool
+) -> None:
+    reason = limits.check(case(peers(down=down, here=here, untold=untold)))
+
+    assert (reason.code if reason is not None else "") == ("" if allowed else "fleet_untold")
+
+
 def test_a_small_fleet_is_acted_on_one_at_a_time_whatever_the_share() -> None:
     assert limits.check(case(peers(others=0))) is None
     assert limits.check(case(peers(others=8, down=8))) is None

@@ -31,26 +31,26 @@ COUNT = FleetCount(revision="r1", size=2, healthy=1, in_flight=0, down=1)
 class TestTelling:
     """Two partitions in one process, with its caretaker."""
 
-    async def test_two_partitions_may_both_act_until_they_are_told_and_then_neither(self) -> None:
+    async def test_until_they_are_told_each_partition_takes_no_more_than_its_part_of_what_is_left(self) -> None:
         found = await Pair().begin()
 
         for partition, name in enumerate("ab"):
             codes = [await found.proposed(partition, f"service/{name}-{number}") for number in range(5)]
-            assert codes == ["fine"] * 4 + ["fleet_share"]
+            assert codes == ["fine", "fine", "fleet_untold", "fleet_untold", "fleet_untold"]
 
         await found.look(FLEET_SUMMARY_INTERVAL_MS)
         assert await found.proposed(0, "service/a-4") == "fleet_share"
         assert await found.proposed(1, "service/b-4") == "fleet_share"
 
-    async def test_what_one_partition_did_holds_the_other_back_once_it_is_told(self) -> None:
+    async def test_what_is_left_may_go_down_in_one_partition_once_the_other_is_told(self) -> None:
         found = await Pair().begin()
-        for number in range(3):
-            assert await found.proposed(0, f"service/a-{number}") == "fine"
+        codes = []
+        for number in range(5):
+            codes.append(await found.proposed(0, f"service/a-{number}"))
+            await found.look(FLEET_SUMMARY_INTERVAL_MS)
 
-        await found.look(FLEET_SUMMARY_INTERVAL_MS)
-
-        assert await found.proposed(1, "service/b-0") == "fine"
-        assert await found.proposed(1, "service/b-1") == "fleet_share"
+        assert codes == ["fine"] * 4 + ["fleet_share"]
+        assert await found.proposed(1, "service/b-0") == "fleet_share"
 
     async def test_it_tells_when_something_changed_and_at_most_once_a_second(self) -> None:
         found = await Pair().begin()

@@ -1,121 +1,20 @@
 """Fleets counted in a partition and told to the others: never is more of one acted on than its intent allows."""
 
-import asyncio
 import json
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from control_plane.adapters.memory import Lane, MemoryLog, VirtualClock
-from control_plane.messages import Command, Question, Ruling, topics
-from control_plane.messages.outcome import Status
+from control_plane.messages import Question, Ruling, topics
 from control_plane.messages.summary import (
     SUMMARY_AGE_MAX_MS,
-    FleetCount,
 )
-from control_plane.messages.wire import decode, encode
-from control_plane.partition import Partitions
-from control_plane.ports.backbone import Output
 from control_plane.ports.policy_engine import PolicySet
 from control_plane.replay import replay
 from tests import builders
-
-LIMITED = builders.intent(limits={"fleet_share_max": 0.4}, context_age_max="1h")
-EAGER = builders.agent(
-    "eager",
-    'found = context.event.data.get("rss", 500.0)\n'
-    'return [context.propose("restart_service", because="it may help")] if found > 300.0 else []',
-)
-PLAIN = builders.control_set(LIMITED, builders.row(), EAGER, builders.fleet())
-JUDGED = builders.control_set(LIMITED, builders.row(), EAGER, builders.fleet(healthy="rows.health.rss < 400.0"))
-CONTROLS = builders.ControlsAt(PLAIN, JUDGED)
-
-
-class Unhurried:
-    """An engine that is asked across subjects at once, and answers in any order."""
-
-    concurrent = True
-
-    async def rule(self, question: Question, policies: PolicySet) -> Ruling:
-        for _ in range(int(question.id[:1], 16) % 5):
-            await asyncio.sleep(0)
-        return builders.allow(question)
-
-
-class World:
-    """One partition of some, with its owner."""
-
-    def __init__(self, controls: builders.ControlSet = PLAIN, *, partitions: int = 1, engine: Any = None) -> None:
-        self.clock = VirtualClock()
-        self.log = MemoryLog(self.clock.now_ms)
-        self.engine = engine or builders.ScriptedEngine()
-        self.partitions = partitions
-        self.controls = controls
-        self._events = 0
-
-    async def begin(self, *, members: int = 0, told: bool = True) -> "World":
-        await self.take_over()
-        self.send(builders.adopted(self.controls.revision))
-        if told:
-            self.tell()
-        self.send(*[builders.registered(subject) for subject in subjects(members)])
-        self.sick(*subjects(members), rss=1.0)
-        await self.settle()
-        return self
-
-    async def take_over(self) -> None:
-        """Another process owns the partition from here on."""
-        self.owner = Partitions(engine=self.engine, controls=CONTROLS)
-        self.lane = Lane(self.log, 0, self.owner, "atomic")
-        await self.lane.assign()
-
-    def tell(self, **counts: int) -> None:
-        """Tell of the last partition, which counts so much of the fleet."""
-        revision = CONTROLS.at(self.controls.revision).fleets.revisions["web"]
-        count = FleetCount(**{"revision": revision, "size": 0, "healthy": 0, "in_flight": 0, "down": 0, **counts})
-        of = {self.partitions - 1: {"web": count}} if self.partitions > 1 else {}
-        self.send(builders.summarised(of, partitions=self.partitions, at_ms=self.clock.now_ms()))
-
-    def send(self, *events: builders.Event) -> None:
-        self.log.append([builders.output(event, 0) for event in events])
-
-    def sick(self, *names: str, rss: float = 500.0) -> None:
-        """Events on which the agent wants to act."""
-        for subject in names:
-            self._events += 1
-            found = builders.event(
-                data={"rss": rss}, subject=subject, message_id=f"e{self._events}", at_ms=self.clock.now_ms()
-            )
-            self.send(found)
-
-    def come_back(self, number: int = -1, status: Status = "succeeded") -> None:
-        """The outcome of a command."""
-        raw = list(self.log.read(topics.COMMANDS, 0))[number].value
-        self.log.append([Output(topics.EVENTS, b"key", encode(builders.outcome(decode(raw, Command), status)), 0)])
-
-    async def settle(self, records_max: int = 200) -> None:
-        while await self.lane.take(records_max):
-            while self.lane.advance():
-                pass
-
-    def commands(self) -> list[str]:
-        return [json.loads(record.value)["subject"] for record in self.log.read(topics.COMMANDS, 0)]
-
-    def last(self) -> tuple[str, str]:
-        """Code and sentence of the last verdict."""
-        verdict = json.loads(list(self.log.read(topics.VERDICTS, 0))[-1].value)["data"]
-        return verdict["reasons"][0]["code"], verdict["reasons"][0]["msg"]
-
-    async def proposed(self, subject: str) -> str:
-        """The code of the verdict on one more proposal."""
-        self.sick(subject)
-        await self.settle()
-        return self.last()[0]
-
-
-def subjects(count: int) -> list[str]:
-    return [f"service/web-{number}" for number in range(count)]
+from tests.unit.fleet_world import CONTROLS, JUDGED, PLAIN, Unhurried, World, subjects
 
 
 @pytest.mark.parametrize("controls", [PLAIN, JUDGED], ids=["all healthy", "sick ones down"])
@@ -244,6 +143,12 @@ class TestOtherPartitions:
         world.tell(size=10, healthy=4, down=6)
 
         assert await world.proposed("service/web-0") == "fine"
+        assert await world.proposed("service/web-1") == "fleet_untold"
+        assert world.last()[1] == (
+            "1 of the fleet web went down here that the other partitions were not told of yet; until they are, no more "
+            "than 1 may"
+        )
+        world.tell(size=10, healthy=4, down=6)
         assert await world.proposed("service/web-1") == "fine"
         assert await world.proposed("service/web-2") == "fleet_share"
         assert world.last()[1].startswith("with service/web-2 9 of 20 members of the fleet web would be down")
@@ -287,7 +192,7 @@ class TestOtherPartitions:
 
         await world.take_over()
 
-        assert [await world.proposed(subject) for subject in subjects(3)] == ["fine", "fine", "fleet_share"]
+        assert [await world.proposed(subject) for subject in subjects(2)] == ["fine", "fleet_untold"]
 
     @pytest.mark.parametrize(
         "data",
@@ -328,6 +233,53 @@ async def test_other_fleets_count_from_the_record_that_adopts_them() -> None:
     world.sick(*subjects(10), rss=350.0)
     await world.settle()
     assert world.commands() == subjects(4)
+
+
+class Recovering:
+    """An engine that does not rule at first."""
+
+    concurrent = False
+
+    def __init__(self, faults: int) -> None:
+        self.faults = faults
+
+    async def rule(self, question: Question, policies: PolicySet) -> Ruling:
+        self.faults -= 1
+        return Ruling.none("it is starting") if self.faults >= 0 else builders.allow(question)
+
+
+async def test_a_fault_after_a_crash_is_waited_out_where_a_decision_that_is_stored_hangs_on_the_answer() -> None:
+    """web-1 was refused because web-0 was acted on; of the two rows only that of web-1 was stored."""
+    world = await World(order="stepwise").begin(members=2)
+    world.sick("service/web-0", "service/web-1")
+    await world.lane.take()
+    newest = world.lane._in_flight[-1]
+    newest.commit = replace(newest.commit, rows=newest.commit.rows[::-1])
+    world.lane.write_row()
+
+    world.engine = Recovering(faults=3)
+    await world.take_over()
+    await world.settle()
+
+    assert world.commands() == ["service/web-0"]
+    assert world.engine.faults < 0
+    assert world.last()[0] == "fleet_busy"
+    assert (await replay(world.log, CONTROLS, builders.ScriptedEngine())).equal
+
+
+async def test_a_fault_ends_the_batch_so_that_nothing_hangs_on_it_unstored() -> None:
+    world = await World(engine=Recovering(faults=1)).begin(members=3)
+    begins = world.log.bounds(topics.EVENTS, 0)[1]
+    world.sick(*subjects(3))
+
+    await world.lane.take()
+
+    (taken,) = world.lane._in_flight
+    assert (taken.commit.batch_offset, taken.commit.next_offset) == (begins, begins + 1)
+    while world.lane.advance():
+        pass
+    await world.settle()
+    assert world.commands() == ["service/web-1"]
 
 
 async def test_a_replay_counts_the_same() -> None:
