@@ -29,6 +29,15 @@ TICK_REPEAT_MS = 1_000
 """After how long a tick is appended again when the row that it was for still waits."""
 
 
+HELD_UP_MS = 500
+"""A caretaker that comes back later than that was held up, with all else in its process: the machine slept, or had too
+much to do."""
+
+PATIENCE_MS = 500
+"""For how long it then appends no tick: whoever brings events in has the first word, or time would run out for what
+they are about to say."""
+
+
 class Caretaker:
     """Keeps time and controls in the partitions that this process owns."""
 
@@ -41,10 +50,13 @@ class Caretaker:
         self._ticked: dict[int, tuple[int, int]] = {}
         self._adopting: dict[int, str] = {}
         self._told: _Told | None = None
+        self._looked_ms = 0
+        self._patient_until_ms = 0
 
     async def run(self) -> None:
         """Go on until cancelled. Raises what `Backbone.append` raises: an owner that cannot append must stop."""
         while True:
+            self._be_patient(self._clock.now_ms())
             await self.look()
             await self._clock.sleep(TICK_INTERVAL_S)
 
@@ -72,9 +84,15 @@ class Caretaker:
         self._adopting[partition] = self._wanted()
         return _partition_event(partition, CONTROLS_ADOPTED, now_ms, {"revision": self._wanted()})
 
+    def _be_patient(self, now_ms: int) -> None:
+        """Notice having been held up; but however often that is, ticks come half of the time."""
+        if now_ms - self._looked_ms > HELD_UP_MS and now_ms >= self._patient_until_ms + PATIENCE_MS:
+            self._patient_until_ms = now_ms + PATIENCE_MS
+        self._looked_ms = now_ms
+
     def _wants_tick(self, partition: int, now_ms: int) -> bool:
         due_ms = self._partitions.due_ms(partition)
-        if due_ms is None or due_ms > now_ms:
+        if due_ms is None or due_ms > now_ms or now_ms < self._patient_until_ms:
             return False
         last_due_ms, last_ms = self._ticked.get(partition, (0, 0))
         if due_ms == last_due_ms and now_ms - last_ms < TICK_REPEAT_MS:

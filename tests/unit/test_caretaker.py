@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from control_plane.adapters.memory import MemoryBackbone, MemoryLog, VirtualClock
-from control_plane.caretaker import TICK_INTERVAL_S, TICK_REPEAT_MS, Caretaker
+from control_plane.caretaker import PATIENCE_MS, TICK_INTERVAL_S, TICK_REPEAT_MS, Caretaker
 from control_plane.messages import Command, topics
 from control_plane.messages.wire import decode, encode
 from control_plane.partition import Partitions
@@ -135,3 +135,41 @@ async def test_it_looks_again_and_again_until_it_is_stopped(world: World) -> Non
     assert world.partitions.owned()[0] == SECOND.revision
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_after_it_was_held_up_others_have_the_first_word(world: World) -> None:
+    await world.open_window()
+    running = asyncio.create_task(world.caretaker.run())
+    await turns(world, 20)
+
+    world.clock.advance(30_000)  # The machine slept.
+    await asyncio.sleep(0)
+    await world.backbone.settle()
+    assert world.appended("clock.tick") == []
+
+    await turns(world, PATIENCE_MS // 50)
+    assert len(world.appended("clock.tick")) == 1
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_however_often_it_is_held_up_time_is_kept(world: World) -> None:
+    await world.open_window()
+    running = asyncio.create_task(world.caretaker.run())
+
+    for _ in range(20):
+        world.clock.advance(600)
+        await turns(world, 0)
+
+    assert len(world.appended("effect.judged")) == 1
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def turns(world: World, many: int) -> None:
+    """Let the caretaker look as often as it does, and what it appends be folded."""
+    for _ in range(many + 1):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await world.backbone.settle()
+        world.clock.advance(round(TICK_INTERVAL_S * 1000) if many else 0)
