@@ -3,7 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
+from agents.rules import Rule
+from control_plane.loop.arrival import Arrival
+from control_plane.loop.step import Done, step
+from control_plane.sdk import Context
 from tests import builders
+from tests.builders import NOW_MS
 from tests.unit.rule_world import COOL, HOT, Subject
 
 
@@ -336,6 +341,23 @@ def test_a_rule_that_is_no_longer_in_force_leaves_nothing_behind() -> None:
 
     assert subject.row.own == {}
     assert subject.row.timers == {}
+
+
+def test_a_rule_that_fails_on_a_tick_is_not_woken_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Subject(**{"for": "5s"})
+    subject.measure(0, HOT)
+
+    def broken(rule: Rule, context: Context) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(Rule, "remember", broken)
+    arrival = Arrival(builders.tick(at_ms=NOW_MS + 5_000), 9, NOW_MS + 5_000)
+    done = step(subject.controls, subject.row, arrival)
+
+    assert isinstance(done, Done)
+    assert [failure.reason.code for failure in done.failures] == ["agent_failed"]
+    assert done.row.due_ms() is None
+    assert done.row.own == subject.row.own
 
 
 def test_what_another_version_of_a_rule_kept_in_another_form_is_begun_anew() -> None:
