@@ -43,12 +43,13 @@ services-stop: ## Stop that Kafka; what it holds is kept
 kills: setup ## Kill the real service N times under load and check what the world saw (N=20, BACKBONE=)
 	@$(BIN)/python -m tests.kill --kills $(N) $(if $(BACKBONE),--backbone $(BACKBONE))
 
-bench: setup ## Measure loops per second and latency against stock Faust
+bench: setup ## Measure against stock Faust and, with Java 17, against ansible-rulebook
 	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))
 
 lock: setup ## Resolve the dependencies again and write the locks with their hashes
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra dev --output-file requirements/dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --output-file requirements/run.txt
+	@printf 'ansible-core\nansible-rulebook\n' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 - --output-file requirements/bench-rulebook.txt
 
 clean: ## Delete caches and build products; keeps .venv, services and data
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,8 +1,9 @@
-"""`make bench`: the whole service against stock Faust on the same log, interleaved in one run; ratios count.
+"""`make bench`: the whole service against stock Faust on the same log and against ansible-rulebook on the same rules,
+interleaved in one run; ratios count.
 
-Each measurement runs in a process of its own on an empty log; stock Faust and we take turns, round by round. The
-figures of a noisy machine are noisy, and so the spread is printed beside the median. `rows` and `rules`
-measure what a field of a row and a rule cost instead, in seconds and without a log.
+Each measurement runs in a process of its own on an empty log; the others and we take turns, round by round. The
+figures of a noisy machine are noisy, and so the spread is printed beside the median. `rulebook` measures against
+ansible-rulebook alone; `rows` and `rules` what a field of a row and a rule cost, in seconds and without a log.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.bench import rows, rules
+from tests.bench import rows, rulebook, rules
+from tests.bench.figures import spread, verdict
 
 EMBEDDED = "embedded://HERE/log"
 LOOPS_GOAL, SENSED_GOAL, P99_GOAL_MS = 1.0, 4.0, 5.0
@@ -22,7 +24,7 @@ TIMEOUT_S = 300
 def main() -> int:
     """Print the table. Goals that are missed are said, and do not fail the run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("measure", nargs="?", choices=("service", "rows", "rules"), default="service")
+    parser.add_argument("measure", nargs="?", choices=("service", "rulebook", "rows", "rules"), default="service")
     parser.add_argument("--backbone", default="", help="kafka://host:port, measured beside the embedded log")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", type=int, default=10_000)
@@ -33,6 +35,10 @@ def main() -> int:
         costs = _run(f"tests.bench.{asked.measure}")
         print(json.dumps(costs) if asked.as_json else tables[asked.measure](costs))
         return 0
+    if asked.measure == "rulebook":
+        against = rulebook.measured(asked.rounds, asked.events)
+        print(json.dumps(against) if asked.as_json else rulebook.table(against))
+        return 1 if "missing" in against else 0
     found: dict[str, Any] = {}
     for backbone in [EMBEDDED, *filter(None, [asked.backbone])]:
         name = backbone.partition(":")[0]
@@ -40,10 +46,12 @@ def main() -> int:
         if not asked.as_json:
             print(_table(name, found[name]), flush=True)
     found["rules"] = _run("tests.bench.rules")
+    found["rulebook"] = rulebook.measured(asked.rounds, asked.events)
     if asked.as_json:
         print(json.dumps(found))
     else:
         print(rules.table(found["rules"]))
+        print(rulebook.table(found["rulebook"]))
     return 0
 
 
@@ -72,28 +80,20 @@ def _run(module: str, *arguments: str) -> dict[str, Any]:
 def _table(name: str, figures: dict[str, list[float]]) -> str:
     stock = statistics.median(figures["stock"])
     lines = [f"{name}: median (smallest to largest) of {len(figures['stock'])} rounds"]
-    lines.append(f"  stock Faust, one hop, events/s   {_spread(figures['stock'])}")
+    lines.append(f"  stock Faust, one hop, events/s   {spread(figures['stock'])}")
     for key, label, goal in (
         ("loops", "full loops/s", LOOPS_GOAL),
         ("sensed", "sensed events/s, 1 % decide", SENSED_GOAL),
     ):
         ratio = statistics.median(figures[key]) / stock
         lines.append(
-            f"  {label:<32} {_spread(figures[key])}  {ratio:.2f} x stock, {_verdict(ratio >= goal)} {goal:.1f} x"
+            f"  {label:<32} {spread(figures[key])}  {ratio:.2f} x stock, {verdict(ratio >= goal)} {goal:.1f} x"
         )
-    lines.append(f"  event to command at 200/s, p50   {_spread(figures['p50_ms'])} ms")
+    lines.append(f"  event to command at 200/s, p50   {spread(figures['p50_ms'])} ms")
     p99 = statistics.median(figures["p99_ms"])
-    judged = f"{_verdict(p99 <= P99_GOAL_MS)} {P99_GOAL_MS:g} ms"
-    lines.append(f"  event to command at 200/s, p99   {_spread(figures['p99_ms'])} ms, {judged}")
+    judged = f"{verdict(p99 <= P99_GOAL_MS)} {P99_GOAL_MS:g} ms"
+    lines.append(f"  event to command at 200/s, p99   {spread(figures['p99_ms'])} ms, {judged}")
     return "\n".join(lines)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
-
-
-def _verdict(met: bool) -> str:
-    return "goal met:" if met else "GOAL MISSED:"
 
 
 if __name__ == "__main__":

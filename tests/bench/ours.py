@@ -93,17 +93,17 @@ async def _throughput(service: Service, watch: Watch, count: int, share: float) 
     for at in range(0, count, FEED_RECORDS):
         await service.backbone.append(load[at : at + FEED_RECORDS])
     async with asyncio.timeout(QUIET_AT_MOST_S):
-        await _until(lambda: watch.folded >= count and watch.outcomes >= deciding)
+        await until(lambda: watch.folded >= count and watch.outcomes >= deciding)
         folded_s = time.perf_counter() - began
         # Each deciding event makes a decision, a verdict, a command and an outcome.
         recorder = service.recorder
         assert recorder is not None
-        await _until(lambda: recorder.taken >= count + 4 * deciding)
+        await until(lambda: recorder.taken >= count + 4 * deciding)
     took_s = time.perf_counter() - began
     return {"per_s": count / took_s, "folded_per_s": count / folded_s, "commands": watch.commands}
 
 
-async def _until(reached: Callable[[], bool]) -> None:
+async def until(reached: Callable[[], bool]) -> None:
     """Looks rather than listens: what is measured must not be slowed by telling."""
     while not reached():  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.005)
@@ -121,7 +121,7 @@ async def _latency(service: Service, arrivals: Arrivals, count: int) -> dict[str
         sending.add(task)
         task.add_done_callback(sending.discard)
     async with asyncio.timeout(QUIET_AT_MOST_S):
-        await _until(lambda: len(arrivals.at) >= count)
+        await until(lambda: len(arrivals.at) >= count)
     # The first second warms caches and connections on every side.
     ms = sorted((arrivals.at[n] - due[n]) * 1000 for n in range(RATE_PER_S, count))
     return {"p50_ms": ms[len(ms) // 2], "p99_ms": ms[int(len(ms) * 0.99)], "max_ms": ms[-1]}
