@@ -109,7 +109,7 @@ class Partitions:
         outputs = tuple(Output(out.topic, out.key, out.value, out.partition) for out in in_order)
         return Commit(
             batch_offset=first,
-            rows=held.rows.writes(batch.touched, first),
+            rows=held.rows.writes(batch, first),
             outputs=outputs,
             next_offset=batch.end,
             mark=msgspec.json.encode(held.mark),
@@ -200,6 +200,7 @@ class Partitions:
         again = [output for output in touched.held if output.input_offset == record.offset]
         if again and batch.fits_outputs(output_bytes(again), record.offset):
             batch.outputs += again
+            batch.repeated[touched.row.subject] = record.offset
         if again or _concerns_partition(event):
             return
         try:

@@ -46,11 +46,13 @@ class Touched:
 
 
 class Batch:
-    """What a batch has come to so far. `end` is the offset after the last record that is taken whole."""
+    """What a batch has come to so far. `end` is the offset after the last record that is taken whole; `repeated` are
+    the last records of which subjects' held outputs go out again."""
 
     def __init__(self, end: int) -> None:
         self.touched: dict[str, Touched] = {}
         self.outputs: list[HeldOutput] = []
+        self.repeated: dict[str, int] = {}
         self.end = end
         self._bytes = 0
 
@@ -131,6 +133,7 @@ class PartitionRows:
         self._holding: dict[str, frozenset[int]] = {}
         self._acknowledged_below = next_offset
         self._acknowledged_ahead: dict[str, int] = {}
+        self._repeated_ahead: tuple[int, dict[str, int]] = (-1, {})
         self._remembered = RecentRows()
         for key, value in stored.scan():
             if key == own_key:
@@ -186,10 +189,13 @@ class PartitionRows:
         self._wait(row.subject, row.due_ms())
         self._hold(row.subject, touched.held)
 
-    def writes(self, touched: dict[str, Touched], batch_offset: int) -> tuple[RowWrite, ...]:
+    def writes(self, batch: Batch, batch_offset: int) -> tuple[RowWrite, ...]:
         """The rows that a batch changed, as they are to be stored; from here on they are the newest."""
+        ahead = {subject: offset for subject, offset in batch.repeated.items() if offset >= batch.end}
+        if ahead:
+            self._repeated_ahead = (batch_offset, ahead)
         writes = []
-        for subject, found in touched.items():
+        for subject, found in batch.touched.items():
             if not found.changed:
                 continue
             self._newer[subject] = _Newer(batch_offset, found.row, found.held, len(found.encoded))
@@ -210,6 +216,12 @@ class PartitionRows:
         ahead = self._acknowledged_ahead
         for subject in [subject for subject, applied in ahead.items() if applied < next_offset]:
             del ahead[subject]
+        if self._repeated_ahead[0] == batch_offset:
+            # What is out need not go out again when the rest of the same record, or of the same batch, is taken.
+            for subject, offset in self._repeated_ahead[1].items():
+                ahead[subject] = offset
+                self._holding[subject] = frozenset(at for at in self._holding.get(subject, ()) if at > offset)
+            self._repeated_ahead = (-1, {})
         for subject in [s for s, newer in self._newer.items() if newer.batch_offset <= batch_offset]:
             stored = self._newer.pop(subject)
             if stored.row.applied >= next_offset:

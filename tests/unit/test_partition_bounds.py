@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from control_plane.adapters.memory import Lane, MemoryLog, Order, VirtualClock
-from control_plane.messages import Question, Ruling, topics
+from control_plane.messages import Command, Question, Ruling, topics
+from control_plane.messages.wire import decode, encode
 from control_plane.partition import Partitions
 from control_plane.partition_rows import HELD_BYTES_MAX
 from control_plane.ports.backbone import COMMIT_BYTES_MAX, RECORD_BYTES_MAX, Commit, Output, Record, RowReader, Start
@@ -123,8 +124,9 @@ async def test_many_large_subjects_in_one_batch_never_outgrow_a_commit(concurren
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
+@pytest.mark.parametrize("crash", [False, True])
 async def test_a_tick_on_more_rows_than_a_commit_takes_is_finished_in_the_next(
-    concurrent: bool, monkeypatch: pytest.MonkeyPatch
+    concurrent: bool, crash: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("control_plane.partition_rows.COMMIT_BYTES_MAX", 20_000)
     world = World(concurrent=concurrent)
@@ -132,6 +134,7 @@ async def test_a_tick_on_more_rows_than_a_commit_takes_is_finished_in_the_next(
     waiting = builders.control_set(builders.intent(), builders.row(), builders.rule(expects=expects))
     world.source = builders.ControlsAt(CONTROLS, waiting)
     world.engine = builders.ScriptedEngine()
+    world.engine.concurrent = concurrent
     world.send(builders.adopted(waiting.revision, at_ms=builders.NOW_MS + 1))
     world.send(
         *[builders.event(data={"rss": 500.0}, subject=f"service/web-{number}", message_id="e") for number in range(30)]
@@ -144,17 +147,20 @@ async def test_a_tick_on_more_rows_than_a_commit_takes_is_finished_in_the_next(
 
     world.log._now_ms = lambda: builders.NOW_MS + 10_000
     world.send(builders.tick(at_ms=builders.NOW_MS + 10_000))
+    if crash:
+        await lane.take()
+        while lane.write_row():
+            pass
+        # What the rows hold goes out again with the rest of the same tick, and then no more.
+        owner, lane = await world.start()
     await drain(lane)
 
     assert (1, 0) in owner.offered, "the tick was not divided"
-    assert len(world.ids(topics.EFFECTS)) == 30
+    assert len(world.ids(topics.EFFECTS)) == len(set(world.ids(topics.EFFECTS))) == 30
     assert owner.due_ms(0) is None
 
 
 def answer_every_command(world: World) -> None:
-    from control_plane.messages import Command
-    from control_plane.messages.wire import decode, encode
-
     commands = [decode(record.value, Command) for record in world.log.read(topics.COMMANDS, 0)]
     world.log.append([Output(topics.EVENTS, b"k", encode(builders.outcome(command)), 0) for command in commands])
 
