@@ -34,6 +34,9 @@ class ChangedLog:
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         return self._log.bounds(topic, partition)
 
+    def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
+        return self._log.committed_offset(group, topic, partition)
+
     def read(self, topic: str, partition: int, offset: int = 0) -> Iterator[Record]:
         changed = (self._change(record) for record in self._log.read(topic, partition, offset))
         return (record for record in changed if record is not None and record.offset >= offset)

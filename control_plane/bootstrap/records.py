@@ -3,6 +3,8 @@
 from control_plane.adapters.faust import open_log_reader
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.bootstrap.workshop import compile_tools
+from control_plane.messages import topics
+from control_plane.ports.backbone import LOOP_GROUP
 from control_plane.ports.log_reader import LogReader
 from control_plane.replay import Instant, Report
 from control_plane.replay import instant as instant_of
@@ -18,8 +20,14 @@ def open_reader(settings: Settings) -> LogReader:
 
 async def replay(reader: LogReader) -> Report:
     """Run the log through the same versions once more and compare. Raises ContinuityBroken, DataDamaged."""
+    # Before anything else is read: whatever the loop had said by then must be there.
+    committed = {
+        partition: offset
+        for partition in range(reader.partitions(topics.EVENTS))
+        if (offset := reader.committed_offset(LOOP_GROUP, topics.EVENTS, partition)) is not None
+    }
     controls = ControlLog.from_reader(reader, compile_tools(limited=False))
-    return await replay_log(reader, controls, RegorusEngine())
+    return await replay_log(reader, controls, RegorusEngine(), committed=committed)
 
 
 async def instant(reader: LogReader, event_id: str, agent: str) -> Instant | None:

@@ -21,6 +21,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+LOOP_GROUP = "loop"
+"""The consumer group that owns `events.v1`."""
+
 BATCH_RECORDS_MAX = 200
 BATCH_BYTES_MAX = 2 * 1024 * 1024
 """Keys and values of one batch; a single record may be larger, and then comes alone."""

@@ -15,6 +15,9 @@ class LogReader(Protocol):
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """(offset of the first kept record, offset after the last one)."""
 
+    def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
+        """The next offset that a consumer group wants, as it last committed it; None where it never did."""
+
     def read(self, topic: str, partition: int, offset: int = 0) -> Iterator[Record]:
         """Records from an offset to the end as it was when the call was made, in order."""
 

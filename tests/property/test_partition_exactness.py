@@ -8,12 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from control_plane.adapters.memory import Lane, Order
-from control_plane.adapters.memory.lane import LOOP_GROUP
 from control_plane.adapters.memory.log import Committed
 from control_plane.messages import topics
 from control_plane.partition import Partitions
 from control_plane.partition_rows import PartitionRows, Touched
-from control_plane.ports.backbone import Commit, Record
+from control_plane.ports.backbone import LOOP_GROUP, Commit, Record
 from control_plane.replay import render, replay, state_hash
 from state.rows import HeldOutput, Row
 from tests.builders import ScriptedEngine

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from control_plane.adapters.faust import open_log_reader
 from control_plane.adapters.memory import MemoryBackbone, MemoryLog, VirtualClock
+from control_plane.bootstrap.records import replay as replay_as_the_command_does
 from control_plane.catalogue import Controls
 from control_plane.errors import ContinuityBroken, DataDamaged
 from control_plane.messages import Context, Decision, Question, Ruling, Verdict, topics
@@ -291,3 +292,15 @@ async def test_dead_letters_are_compared_and_those_of_others_left_alone() -> Non
 async def test_a_log_whose_beginning_was_cut_is_refused() -> None:
     with pytest.raises(ContinuityBroken, match="cut or removed"):
         await replayed(await live_log(), lambda record: record if record.offset else None)
+
+
+async def test_setpoint_replay_asks_the_log_what_the_loop_had_committed() -> None:
+    log = await live_log()
+    end = log.bounds(topics.VERDICTS, 0)[1] - 1
+
+    untouched = await replay_as_the_command_does(log)
+    cut = await replay_as_the_command_does(ChangedLog(log, without(Position(topics.VERDICTS, 0, end))))
+
+    assert (untouched.not_processed, cut.not_processed) == (0, 0)
+    assert untouched.counts.get("missing", 0) == 0
+    assert cut.counts["missing"] == 1

@@ -18,13 +18,12 @@ from control_plane.adapters.faust.kafka_side import KafkaAddress, KafkaSide
 from control_plane.adapters.faust.library_logs import tame
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, add_rows_table
-from control_plane.adapters.faust.topics import Names
+from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.errors import BackboneUnavailable, InvalidSettings
 from control_plane.messages.topics import EVENTS
-from control_plane.ports.backbone import Commit, GroupReader, Output, Owner, Position
+from control_plane.ports.backbone import LOOP_GROUP, Commit, GroupReader, Output, Owner, Position
 
 JOIN_TIMEOUT_S = 60.0
-LOOP_GROUP = "loop"
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class FaustBackbone:
         *,
         partitions: int = 4,
         data_dir: Path,
-        app_id: str = "setpoint",
+        app_id: str = APP_ID,
         durability: str = "flush",
         topic_prefix: str = "",
     ) -> None:

@@ -19,6 +19,7 @@ from control_plane.adapters.faust.embedded_side import EmbeddedAddress
 from control_plane.adapters.faust.kafka_side import KafkaAddress
 from control_plane.adapters.faust.kafka_topics import CONNECT_TIMEOUT_S, connect, partition_counts, unreachable
 from control_plane.adapters.faust.library_logs import tame
+from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.errors import InvalidSettings
 from control_plane.ports.backbone import Record
 from control_plane.ports.log_reader import LogReader
@@ -28,21 +29,22 @@ CHUNK_RECORDS_MAX = 1_000
 _T = TypeVar("_T")
 
 
-def open_log_reader(url: str, *, topic_prefix: str = "") -> LogReader:
+def open_log_reader(url: str, *, topic_prefix: str = "", app_id: str = APP_ID) -> LogReader:
     """A reader of the log at a backbone's URL. Raises BackboneUnavailable, DataTooNew, InvalidSettings."""
     scheme = url.partition("://")[0]
     if scheme == "embedded":
-        return EmbeddedLogReader(EmbeddedAddress.parse(url).path)
+        return EmbeddedLogReader(EmbeddedAddress.parse(url).path, Names(prefix="", app_id=app_id))
     if scheme == "kafka":
         address = KafkaAddress.parse(url)
-        return KafkaLogReader(address.servers, prefix=topic_prefix or address.prefix)
+        return KafkaLogReader(address.servers, Names(prefix=topic_prefix or address.prefix, app_id=app_id))
     raise InvalidSettings(f"log {url!r} cannot be read. Write embedded://PATH or kafka://host:port.")
 
 
 class EmbeddedLogReader:
     """Reads the files of an embedded log, also while its owner writes them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: Names) -> None:
+        self._names = names
         self._log = EmbeddedLog.open(path, read_only=True)
 
     def partitions(self, topic: str) -> int:
@@ -53,6 +55,11 @@ class EmbeddedLogReader:
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         self._log.refresh()
         return self._log.bounds(topic, partition)
+
+    def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
+        self._log.refresh()
+        found = self._log.committed(self._names.group(group), topic, partition)
+        return None if found is None else found.offset
 
     def read(self, topic: str, partition: int, offset: int = 0) -> Iterator[Record]:
         _, end = self.bounds(topic, partition)
@@ -74,10 +81,10 @@ class EmbeddedLogReader:
 class KafkaLogReader:
     """Reads topics with a consumer that is in no group, on an event loop in a thread of its own."""
 
-    def __init__(self, servers: tuple[str, ...], *, prefix: str) -> None:
+    def __init__(self, servers: tuple[str, ...], names: Names) -> None:
         tame()
         self._servers = servers
-        self._prefix = prefix
+        self._names = names
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="log reader", daemon=True)
         self._thread.start()
@@ -89,13 +96,18 @@ class KafkaLogReader:
 
     def partitions(self, topic: str) -> int:
         self._known = self._run(self._partition_counts())
-        return self._known.get(self._prefix + topic, 0)
+        return self._known.get(self._names.on_log(topic), 0)
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        return self._run(self._bounds(TopicPartition(self._prefix + topic, partition)))
+        return self._run(self._bounds(TopicPartition(self._names.on_log(topic), partition)))
+
+    def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
+        return self._run(
+            self._committed(self._names.group(group), TopicPartition(self._names.on_log(topic), partition))
+        )
 
     def read(self, topic: str, partition: int, offset: int = 0) -> Iterator[Record]:
-        tp = TopicPartition(self._prefix + topic, partition)
+        tp = TopicPartition(self._names.on_log(topic), partition)
         first, end = self._run(self._bounds(tp))
         return self._read(tp, max(first, offset), end)
 
@@ -117,7 +129,7 @@ class KafkaLogReader:
 
     def _record(self, one: Any) -> Record:
         return Record(
-            topic=one.topic.removeprefix(self._prefix),
+            topic=self._names.above(one.topic),
             partition=one.partition,
             offset=one.offset,
             key=one.key or b"",
@@ -137,10 +149,23 @@ class KafkaLogReader:
         return found.get(tp, []), await consumer.position(tp)
 
     async def _partition_counts(self) -> dict[str, int]:
+        async with self._admin() as admin:
+            return await partition_counts(admin, None)
+
+    async def _committed(self, group: str, tp: TopicPartition) -> int | None:
+        async with self._admin() as admin:
+            try:
+                found = await admin.list_consumer_group_offsets(group, partitions=[tp])
+            except KafkaError as error:
+                raise unreachable(self._servers) from error
+        return found[tp].offset if tp in found and found[tp].offset >= 0 else None
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         admin = AIOKafkaAdminClient(bootstrap_servers=list(self._servers))
         try:
             await connect(admin, self._servers)
-            return await partition_counts(admin, None)
+            yield admin
         finally:
             await admin.close()
 

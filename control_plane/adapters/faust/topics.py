@@ -11,6 +11,7 @@ from control_plane.errors import InvalidSettings
 from control_plane.messages.topics import CONTROLS, KEYED_BY_SUBJECT
 from control_plane.ports.backbone import Output
 
+APP_ID = "setpoint"
 PARTITIONS_MAX = 1024
 
 
@@ -26,7 +27,8 @@ class TopicPlan:
 class Names:
     """Names on the log and above the port."""
 
-    def __init__(self, *, prefix: str, app_id: str, partitions: int) -> None:
+    def __init__(self, *, prefix: str, app_id: str, partitions: int = 1) -> None:
+        """`partitions` is of no matter to who only reads."""
         if not 1 <= partitions <= PARTITIONS_MAX:
             raise InvalidSettings(
                 f"{partitions} partitions cannot be used. Nothing was opened. Choose 1 to {PARTITIONS_MAX}."

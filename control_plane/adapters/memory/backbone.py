@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from control_plane.adapters.memory.lane import LOOP_GROUP, Lane, Order
+from control_plane.adapters.memory.lane import Lane, Order
 from control_plane.adapters.memory.log import Committed, MemoryLog
 from control_plane.messages import topics
-from control_plane.ports.backbone import BATCH_RECORDS_MAX, Commit, GroupReader, Output, Owner, Position
+from control_plane.ports.backbone import BATCH_RECORDS_MAX, LOOP_GROUP, Commit, GroupReader, Output, Owner, Position
 
 
 class MemoryBackbone:
@@ -57,7 +57,7 @@ class MemoryBackbone:
         """Records that each group has yet to commit."""
         places = [(LOOP_GROUP, topics.EVENTS, lane.partition) for lane in self._lanes]
         places += [(group, topic, partition) for group, topic, partition, _ in self._groups]
-        return {place: self._log.bounds(*place[1:])[1] - self._log.committed_offset(place) for place in places}
+        return {place: self._log.bounds(*place[1:])[1] - (self._log.committed_offset(*place) or 0) for place in places}
 
     async def stop(self) -> None:
         """Leave the groups after what was taken is committed."""
@@ -104,7 +104,7 @@ class MemoryBackbone:
 
     async def _run_group(self, group: str, topic: str, partition: int, reader: GroupReader) -> bool:
         place = (group, topic, partition)
-        offset = self._log.committed_offset(place)
+        offset = self._log.committed_offset(*place) or 0
         records = self._log.fetch(topic, partition, offset, BATCH_RECORDS_MAX)
         if not records:
             return False

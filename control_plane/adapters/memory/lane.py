@@ -9,9 +9,7 @@ from typing import Literal
 
 from control_plane.adapters.memory.log import Committed, MemoryLog
 from control_plane.messages import topics
-from control_plane.ports.backbone import BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, Commit, Owner
-
-LOOP_GROUP = "loop"
+from control_plane.ports.backbone import BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, LOOP_GROUP, Commit, Owner
 
 Order = Literal["atomic", "stepwise"]
 """How the one write becomes durable: all at once, or rows, then outputs, then the offset, as on Kafka."""

@@ -51,9 +51,10 @@ class MemoryLog:
         before = self._records[topics.EVENTS][partition][committed.offset - 1] if committed.offset else None
         return Start(next_offset=committed.offset, mark=committed.mark, record_before=before)
 
-    def committed_offset(self, place: tuple[str, str, int]) -> int:
-        """What a group committed in a partition of a topic; 0 before it did."""
-        return self.committed.get(place, Committed(0)).offset
+    def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
+        """The next offset that a group wants, as it last committed it."""
+        found = self.committed.get((group, topic, partition))
+        return None if found is None else found.offset
 
     def fetch(self, topic: str, partition: int, offset: int, records_max: int) -> list[Record]:
         """The next records from an offset on."""
