@@ -11,7 +11,7 @@ from control_plane.messages.event import EFFECT_JUDGED
 from control_plane.messages.wire import decode, decode_event
 from control_plane.ports.backbone import Record
 from control_plane.ports.log_reader import LogReader
-from tests.kill.workload import KG_LIMIT, SCANNED, WEIGHED
+from tests.kill.workload import KG_LIMIT, RULE, SCANNED, WEIGHED
 from tests.kill.world import read_effects
 
 TOPICS = topics.KEYED_BY_SUBJECT
@@ -74,6 +74,10 @@ class History:
         return found
 
 
+FORESEEN = frozenset({"shipper", RULE})
+"""Agents of which each decision can be told from the events alone, without knowing how rules wait."""
+
+
 def check(reader: LogReader, effects_file: Path, acknowledged: set[str]) -> Findings:
     """I1 to I4 of the promises, and that copies are byte-equal."""
     findings = Findings()
@@ -100,9 +104,14 @@ def _check_inputs(history: History, acknowledged: set[str], findings: Findings) 
     findings.counts["acknowledged"] = len(acknowledged)
     findings.wrong("I1", "dead letters", [record.value[:200] for record in history.records[topics.DEAD_LETTERS]])
     findings.wrong("I1", "acknowledged inputs that the log does not hold", acknowledged - history.events.keys())
-    decided = Counter(decision.lineage.causation_id for decision in history.decisions.values())
+    foreseen = [decision for decision in history.decisions.values() if decision.agent in FORESEEN]
+    decided = Counter(decision.lineage.causation_id for decision in foreseen)
     wanted = _asking_for_an_act(history)
     findings.counts["decisions"] = len(history.decisions)
+    findings.counts["decisions of rules that wait or count"] = len(history.decisions) - len(foreseen)
+    # What these decide when is the replay's to judge; here only that nothing was decided twice.
+    each = Counter((d.agent, d.subject, d.lineage.causation_id) for d in history.decisions.values())
+    findings.wrong("I1", "agents that decided twice on one event", [key for key, n in each.items() if n > 1])
     findings.wrong("I1", "inputs that were never decided on", wanted - decided.keys())
     findings.wrong("I1", "inputs that were decided on twice", [id for id, n in decided.items() if n > 1])
     findings.wrong("I1", "decisions on what asked for none", decided.keys() - wanted)
@@ -163,7 +172,7 @@ def _check_effects(history: History, findings: Findings) -> None:
     """Each inspection that succeeded is judged once, when its window closes, and nothing else is."""
     judged = Counter(effect.command_id for effect in history.effects.values())
     succeeded = {str(e.data["command_id"]) for e in history.events.values() if e.type == "command.succeeded"}
-    expected = {id for id in succeeded if history.commands[id].intent == "inspect_parcel"}
+    expected = {id for id in succeeded if history.commands[id].agent == RULE}
     findings.wrong("I1", "effects that were never judged", expected - judged.keys())
     findings.wrong("I1", "effects of what expected none", judged.keys() - expected)
     findings.wrong("I1", "commands whose effect was judged twice", [id for id, n in judged.items() if n > 1])

@@ -67,6 +67,9 @@ on: [parcel.scanned]
 fields:
   scans: {count: {window: 1h}}
   last_n: {last: data.n}
+  pace: {rate: {window: 10s}}
+  n_p50: {quantile: {of: data.n, q: 0.5, window: 30s}}
+  numbers: {distinct: {of: data.n, window: 20s}}
 """
 
 _WEIGHT = """\
@@ -86,6 +89,36 @@ propose:
   intent: inspect_parcel
   because: "{{data.kg}} kg is too much"
 expects: {{where: "rows.parcel_weight.kg < {KG_LIMIT}", within: 1s, samples_min: 1}}
+"""
+
+_CROWDED = """\
+rule: crowded
+version: 1.0.0
+on: parcel.scanned
+count: {min: 4, window: 4s}
+reads: [parcel_log]
+propose:
+  intent: inspect_parcel
+  because: "{rows.parcel_log.numbers} scans lately, {rows.parcel_log.pace} a second"
+once_within: 2s
+"""
+
+_LINGERING = """\
+rule: lingering
+version: 1.0.0
+on: parcel.weighed
+when: data.kg > reference.limits["parcel"].kg_calm
+for: 700ms
+reads: [parcel_weight]
+propose: {intent: inspect_parcel, because: "still {data.kg} kg"}
+keep_firing_for: 300ms
+"""
+
+_LIMITS = """\
+reference: limits
+key: what
+rows:
+  - {what: parcel, kg_calm: 15.0}
 """
 
 _AGENT = '''\
@@ -135,7 +168,8 @@ test_inspects if count(shipping.allow) == 1 with input as {"decision": {"intent"
 
 
 def write_workspace(root: Path, target_port: int) -> None:
-    """Two intents over HTTP, a Python agent, a rule that expects an effect, and a permit that denies a tenth."""
+    """Two intents over HTTP, a Python agent, a rule that expects an effect, two that wait and count, windows and
+    sketches, a table, and a permit that denies a tenth."""
     files = {
         "setpoint.yaml": "apiVersion: setpoint/v1\n",
         "intents/ship_parcel.yaml": _SHIP,
@@ -145,6 +179,9 @@ def write_workspace(root: Path, target_port: int) -> None:
         "rows/parcel_weight.yaml": _WEIGHT,
         "agents/shipper.py": _AGENT,
         "agents/overweight.yaml": _RULE,
+        "agents/crowded.yaml": _CROWDED,
+        "agents/lingering.yaml": _LINGERING,
+        "reference/limits.yaml": _LIMITS,
         "policies/permits/shipping.rego": _PERMIT,
         "policies/permits/shipping_test.rego": _PERMIT_TEST,
     }
