@@ -137,6 +137,7 @@ class FaustBackbone:
         raise await asyncio.shield(self._broken)
 
     async def _open(self) -> None:
+        self._data_dir.make()
         if self._owner is not None:
             self._data_dir.claim()
         await self._side.open()

@@ -65,7 +65,6 @@ class EmbeddedSide:
     async def open(self) -> None:
         self._log = log_registry.acquire(self._address.path, self._durability)
         self._create_missing(self._log)
-        self._data_dir.mkdir(parents=True, exist_ok=True)
         self._upkeep = asyncio.create_task(self._keep_up(self._log))
 
     async def close(self) -> None:

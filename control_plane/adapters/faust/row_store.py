@@ -17,12 +17,13 @@ from faust.stores import rocksdb
 from rocksdict import Rdict, WriteBatch
 
 from control_plane.adapters.faust.library_logs import SERVICES
-from control_plane.errors import DataDamaged, DataInUse, StorageFull
+from control_plane.errors import DataDamaged, DataInUse, InvalidSettings, StorageFull
 
 OFFSET_KEY: bytes = rocksdb.Store.offset_key
 GENERATION_KEY = b"__setpoint\0generation__"
 FULL = ("No space left on device", "File too large", "Disk quota exceeded", "NoSpace", "Space limit")
 """What RocksDB's texts say when a disk or a quota is full."""
+FORBIDDEN = ("Permission denied", "Read-only file system", "Operation not permitted")
 OWN_KEYS = frozenset((OFFSET_KEY, GENERATION_KEY))
 
 
@@ -165,6 +166,11 @@ def _storage_error(error: Exception, path: str | Path) -> Exception:
         return DataDamaged(
             f"the local table {path} is damaged: {text}. Nothing was read. Stop, delete that folder and "
             "start again: its rows come back from the log."
+        )
+    if any(sign in text for sign in FORBIDDEN):
+        return InvalidSettings(
+            f"the tables in {path} cannot be written: {text}. Nothing was opened. Make the data directory writable for "
+            "this user, or name another as data_dir."
         )
     if "lock" in text.lower():
         return DataInUse(

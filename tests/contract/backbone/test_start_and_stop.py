@@ -1,13 +1,16 @@
 """A process stops cleanly and goes on where it stopped; what cannot start says why."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from control_plane.adapters.faust import FaustBackbone
-from control_plane.errors import BackboneUnavailable, InvalidSettings
+from control_plane.adapters.faust.data_dir import DataDir
+from control_plane.adapters.faust.row_store import _storage_error
+from control_plane.errors import BackboneUnavailable, InvalidSettings, StorageFull
 from control_plane.messages.topics import CONTROLS, KEYED_BY_SUBJECT
-from tests.contract.backbone.owners import CountingOwner
+from tests.contract.backbone.owners import CountingOwner, KeepingReader
 from tests.contract.backbone.world import PARTITIONS, World, events
 
 
@@ -102,3 +105,53 @@ async def test_a_kafka_that_is_not_there_is_named_with_the_cure(tmp_path: Path) 
 
     with pytest.raises(BackboneUnavailable, match=r"127\.0\.0\.1:1.*make services"):
         await backbone.start()
+
+
+@pytest.mark.parametrize("place", ["/proc/setpoint/data", "FILE", "FILE/data"])
+async def test_a_data_directory_that_cannot_be_written_is_one_clear_error(
+    place: str, tmp_path: Path, world: World
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    path = Path(place.replace("FILE", str(tmp_path / "file")))
+    backbone = FaustBackbone(world.url, partitions=PARTITIONS, data_dir=path, app_id="app", topic_prefix=world.prefix)
+    backbone.own_events(CountingOwner())
+
+    with pytest.raises(InvalidSettings, match=rf"{path} cannot be used .*Nothing was opened.*data_dir"):
+        await backbone.start()
+
+
+async def test_without_the_loop_a_data_directory_is_needed_all_the_same(tmp_path: Path, world: World) -> None:
+    path = Path("/proc/setpoint/data")
+    backbone = FaustBackbone(world.url, partitions=PARTITIONS, data_dir=path, app_id="app", topic_prefix=world.prefix)
+    backbone.join("recorder", (CONTROLS[0],), KeepingReader())
+
+    with pytest.raises(InvalidSettings, match=rf"{path} cannot be used"):
+        await backbone.start()
+
+
+def test_a_full_disk_under_the_data_directory_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+
+    with pytest.raises(StorageFull, match="Free space and start again"):
+        DataDir(tmp_path / "data").claim()
+
+
+def test_a_broken_name_of_a_worker_is_drawn_anew(tmp_path: Path) -> None:
+    (tmp_path / "member").write_bytes(b"")
+
+    drawn = DataDir(tmp_path).member()
+
+    assert len(drawn) == 12
+    assert DataDir(tmp_path).member() == drawn
+
+
+def test_a_table_that_may_not_be_written_names_the_cure() -> None:
+    complaint = _storage_error(
+        Exception("IO error: While open a file: /d/tables/x/LOCK: Permission denied"), "/d/tables"
+    )
+
+    assert isinstance(complaint, InvalidSettings)
+    assert "Make the data directory writable" in str(complaint)
