@@ -18,7 +18,8 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, Of
 from control_plane.triggers.kafka_topic import KafkaTrigger, Taken
 from control_plane.triggers.sorting import BATCH_EVENTS_MAX
 
-POLL_MS: Final = 1_000
+POLL_MS: Final = 200
+STOP_TIMEOUT_S: Final = 2.0
 SESSION_TIMEOUT_MS: Final = 10_000
 REQUEST_TIMEOUT_MS: Final = 20_000
 METADATA_MS_MAX: Final = 10_000
@@ -32,12 +33,26 @@ class Away(Exception):
 
 
 async def read(trigger: KafkaTrigger) -> None:
-    """Read as long as all is well. Raises Away."""
+    """Read as long as all is well. Raises Away. Who is told to end ends between two batches where that is soon: the
+    library leaves connections open that it was interrupted in making, and a batch would have to be read again."""
+    stopping = asyncio.Event()
+    reading = asyncio.create_task(_read(trigger, stopping), name=f"kafka of trigger {trigger.name}")
+    try:
+        await asyncio.shield(reading)
+    finally:
+        stopping.set()
+        await asyncio.wait([reading], timeout=STOP_TIMEOUT_S)
+        reading.cancel()
+        # What it ends with is raised above, or no longer of interest.
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _read(trigger: KafkaTrigger, stopping: asyncio.Event) -> None:
     try:
         async with _consumer(trigger) as consumer:
             turn = asyncio.Lock()
             consumer.subscribe([trigger.keys.topic], listener=_Sharing(consumer, trigger, turn))
-            while True:
+            while not stopping.is_set():
                 await _one_batch(consumer, trigger, turn)
     except (KafkaError, OSError, TimeoutError) as exc:
         raise Away(str(exc) or type(exc).__name__) from exc
