@@ -78,7 +78,7 @@ def _no_proposal(rule: Explainable, context: Context, state: dict[str, Any]) -> 
 
 
 def _read(program: Program, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What the condition read, by path, and what was not there."""
+    """What the condition read of the event and the row, by path, and what was not there."""
     event, subject = context.event, context.subject
     variables: dict[str, Any] = {
         "data": event.data,
@@ -86,7 +86,7 @@ def _read(program: Program, context: Context) -> tuple[dict[str, Any], tuple[str
         "subject": {"kind": subject.kind, "name": subject.name, "id": subject.id},
         "event": {"type": event.type, "source": event.lineage.source},
     }
-    found = {".".join(path): _value(variables, path) for path in sorted(program.paths)}
+    found = {".".join(path): _value(variables, path) for path in sorted(program.paths) if path[0] in variables}
     missing = tuple(path for path, value in found.items() if value is _ABSENT)
     return {path: value for path, value in found.items() if value is not _ABSENT}, missing
 
