@@ -2,33 +2,27 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from control_plane.adapters.embedded_log import EmbeddedLog
-from control_plane.adapters.faust.embedded_side import EmbeddedAddress
 from control_plane.adapters.faust.kafka_side import KafkaAddress
-from control_plane.adapters.faust.topics import Names
+from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.messages import topics
+from control_plane.ports.backbone import LOOP_GROUP
 from control_plane.ports.log_reader import LogReader
 from control_plane.replay import state_hash
 from tests.kill.checker import Findings
 
-APP_ID = "setpoint"
-GROUP = "loop"
 
-
-def check_outside(url: str, reader: LogReader, audit: Path) -> Findings:
+def check_outside(reader: LogReader, audit: Path) -> Findings:
     """Everything on `events.v1` was taken, and everything on the log was recorded, once."""
     findings = Findings()
-    partitions = reader.partitions(topics.EVENTS)
-    ends = {n: reader.bounds(topics.EVENTS, n)[1] for n in range(partitions)}
-    committed = committed_offsets(url, partitions)
-    behind = {n: f"{committed.get(n, 0)} of {end}" for n, end in ends.items() if committed.get(n, 0) != end}
-    findings.wrong("I1", "partitions whose committed offset is not their end", behind.items())
+    ends = {n: reader.bounds(topics.EVENTS, n)[1] for n in range(reader.partitions(topics.EVENTS))}
+    committed = {n: reader.committed_offset(LOOP_GROUP, topics.EVENTS, n) or 0 for n in ends}
+    behind = [f"partition {n}: {committed[n]} of {end}" for n, end in ends.items() if committed[n] != end]
+    findings.wrong("I1", "partitions whose committed offset is not their end", behind)
     on_log = {
         (topic, partition, record.offset): record.value
         for topic in topics.KEYED_BY_SUBJECT
@@ -42,16 +36,6 @@ def check_outside(url: str, reader: LogReader, audit: Path) -> Findings:
     other = [place for place, body in recorded.items() if on_log.get(place, body) != body]
     findings.wrong("I6", "records that the audit store holds otherwise", other)
     return findings
-
-
-def committed_offsets(url: str, partitions: int) -> dict[int, int]:
-    """The loop's next offset in each partition of `events.v1`, as the log says."""
-    if url.startswith("kafka://"):
-        return asyncio.run(_committed_on_kafka(KafkaAddress.parse(url)))
-    group = Names(prefix="", app_id=APP_ID, partitions=partitions).group(GROUP)
-    with EmbeddedLog.open(EmbeddedAddress.parse(url).path, read_only=True) as log:
-        found = {n: log.committed(group, topics.EVENTS, n) for n in range(partitions)}
-    return {n: one.offset for n, one in found.items() if one is not None}
 
 
 def live_state(reader: LogReader) -> str:
@@ -78,23 +62,10 @@ def leave_kafka_as_it_was(url: str) -> None:
     asyncio.run(_delete_topics(address))
 
 
-async def _committed_on_kafka(address: KafkaAddress) -> dict[int, int]:
-    group = Names(prefix=address.prefix, app_id=APP_ID, partitions=1).group(GROUP)
-    async with _admin(address) as admin:
-        found = await admin.list_consumer_group_offsets(group)
-    return {tp.partition: one.offset for tp, one in found.items()}
-
-
 async def _delete_topics(address: KafkaAddress) -> None:
-    async with _admin(address) as admin:
-        await admin.delete_topics([topic for topic in await admin.list_topics() if topic.startswith(address.prefix)])
-
-
-@asynccontextmanager
-async def _admin(address: KafkaAddress) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=list(address.servers))
     await admin.start()
     try:
-        yield admin
+        await admin.delete_topics([topic for topic in await admin.list_topics() if topic.startswith(address.prefix)])
     finally:
         await admin.close()

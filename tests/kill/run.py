@@ -26,6 +26,8 @@ READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 90.0
 """How long the last service may take to end everything that is open."""
 STOP_TIMEOUT_S = 30.0
+LAST_EVENTS_MIN = 150
+"""Events that the last life takes: no log is too small to be tampered with."""
 LIFE_MAX_S = 2.5
 """A service that its fault point does not kill is killed after at most this long."""
 
@@ -77,6 +79,7 @@ class Ordeal:
         """Nobody kills this one: it ends all that is open, and stops when it is told to."""
         with self._started({}) as service:
             self._wait_ready(service)
+            load.until_acknowledged(LAST_EVENTS_MIN)
             load.stop()
             findings = self._settled(load.acknowledged)
             service.send_signal(signal.SIGTERM)
@@ -139,7 +142,7 @@ class Ordeal:
         while True:
             with closing(open_log_reader(self.backbone)) as reader:
                 findings = check(reader, self.effects, acknowledged)
-                findings.add(check_outside(self.backbone, reader, self.workspace / "data" / "audit.db"))
+                findings.add(check_outside(reader, self.workspace / "data" / "audit.db"))
             if not findings.violations or time.monotonic() > until:
                 return findings
             time.sleep(0.5)

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +21,16 @@ from control_plane.bootstrap.workshop import compile_tools
 from control_plane.catalogue import ControlItem, ControlSet
 from control_plane.messages import Verdict, topics
 from control_plane.messages.event import CONTROLS_ADOPTED
-from control_plane.messages.wire import decode
+from control_plane.messages.wire import decode, decode_event
 from control_plane.ports.backbone import Position, Record
 from control_plane.ports.log_reader import LogReader
 from control_plane.workspace.control_log import ControlLog
-from tests.kill.checker import Findings, History
+from tests.kill.checker import FORESEEN, Findings, History
 from tests.kill.outside import live_state
-from tests.kill.workload import KG_LIMIT, RULE, SCANNED
+from tests.kill.workload import KG_LIMIT, RULE, SCANNED, WEIGHED
 from tests.tampering import Change, ChangedLog, carelessly_forged, flip_on_disk, flipped, forged, without, written_anew
 
-OTHER_KG_LIMIT = KG_LIMIT + 5.0
+REPLAYS_AT_ONCE = 2
 OUTPUT_CHARS_MAX = 2_000
 
 
@@ -96,17 +97,23 @@ def _check_state(reader: LogReader, original: Replayed, findings: Findings) -> N
 
 
 def _tamper(reader: LogReader, original: Replayed, place: Path, rng: random.Random, findings: Findings) -> None:
-    untouched = written_anew(reader, place / "untouched")
-    copied = replay(f"embedded://{untouched}")
-    wrong = [] if copied.report == original.report else [copied.said]
-    findings.wrong("I7", "untouched copies that replay otherwise", wrong)
     history = History(reader)
-    for tampering in _tamperings(reader, history, rng):
-        path = written_anew(ChangedLog(reader, tampering.change), place / tampering.name.replace(" ", "-"))
-        _note(tampering.name, replay(f"embedded://{path}"), tampering.found, findings)
-    flip_on_disk(untouched, _ids(history.records[topics.VERDICTS], rng))
-    damaged = replay(f"embedded://{untouched}")
-    _note("byte flipped on disk", damaged, lambda replayed: replayed.refuses("damaged"), findings)
+    untouched = written_anew(reader, place / "untouched")
+    damaged = written_anew(reader, place / "damaged")
+    flip_on_disk(damaged, _ids(history.records[topics.VERDICTS], rng))
+    tamperings = list(_tamperings(reader, history, rng))
+    forgeries = [written_anew(ChangedLog(reader, one.change), place / str(n)) for n, one in enumerate(tamperings)]
+    with ThreadPoolExecutor(REPLAYS_AT_ONCE) as pool:
+        copied, caught, *replays = pool.map(_replay_at, [untouched, damaged, *forgeries])
+    same = copied.report == original.report
+    findings.wrong("I7", "untouched copies that replay otherwise", [] if same else [copied.said])
+    _note("byte flipped on disk", caught, lambda replayed: replayed.refuses("damaged"), findings)
+    for tampering, replayed in zip(tamperings, replays, strict=True):
+        _note(tampering.name, replayed, tampering.found, findings)
+
+
+def _replay_at(path: Path) -> Replayed:
+    return replay(f"embedded://{path}")
 
 
 def _note(name: str, replayed: Replayed, found: Found, findings: Findings) -> None:
@@ -125,7 +132,9 @@ def _tamperings(reader: LogReader, history: History, rng: random.Random) -> Iter
         change=flipped(_place(verdict), rng.randrange(len(verdict.value)), rng.randrange(8)),
         found=lambda replayed: replayed.shows(topics.VERDICTS),
     )
-    before, after = f"> {KG_LIMIT}", f"> {OTHER_KG_LIMIT}"
+    weighed, _ = _decided_on(WEIGHED, history, rng)
+    kg = decode_event(weighed.value, weighed.recorded_ms).data["kg"]
+    before, after = f"> {KG_LIMIT}", f"> {kg}"
     yield Tampering(
         name="threshold changed in the control topic",
         change=carelessly_forged(topics.AGENTS, before, after),
@@ -135,9 +144,10 @@ def _tamperings(reader: LogReader, history: History, rng: random.Random) -> Iter
     yield Tampering(
         name="threshold changed and all digests with it",
         change=forged(controls, _with_other_threshold(controls, before, after)),
+        # At least this weight's own decision follows from nothing any more.
         found=lambda replayed: replayed.differs and replayed.report["counts"].get("extra", 0) > 0,
     )
-    event, decision_id = _decided_on(history, rng)
+    event, decision_id = _decided_on(SCANNED, history, rng)
     yield Tampering(
         name="event removed",
         change=without(_place(event)),
@@ -159,18 +169,19 @@ def _with_other_threshold(controls: ControlSet, before: str, after: str) -> Cont
     return ControlSet.of(changed)
 
 
-def _decided_on(history: History, rng: random.Random) -> tuple[Record, str]:
-    """A scan that stands on the log once, and the decision that followed from it. A weight might only move where the
-    rule fires."""
-    decision_ids = {found.lineage.causation_id: id for id, found in history.decisions.items()}
-    once = [
+def _decided_on(event_type: str, history: History, rng: random.Random) -> tuple[Record, str]:
+    """An event that stands on the log once, and a decision that followed from it."""
+    decision_ids = {
+        decision.lineage.causation_id: id for id, decision in history.decisions.items() if decision.agent in FORESEEN
+    }
+    found = [
         (record, decision_ids[event.lineage.message_id])
         for record, event in history.first_copies()
-        if event.type == SCANNED
+        if event.type == event_type
         and event.lineage.message_id in decision_ids
         and history.event_copies[event.lineage.message_id] == 1
     ]
-    return rng.choice(once)
+    return rng.choice(found)
 
 
 def _place(record: Record) -> Position:

@@ -208,12 +208,20 @@ class Load:
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._given_up = threading.Event()
+        self._grown = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._random = random.Random(self.seed)
 
     def start(self) -> None:
         """Begin posting."""
         self._thread.start()
+
+    def until_acknowledged(self, more: int, timeout_s: float = 60.0) -> None:
+        """Return once so many more events are acknowledged."""
+        wanted = len(self.acknowledged) + more
+        with self._grown:
+            in_time = self._grown.wait_for(lambda: len(self.acknowledged) >= wanted, timeout_s)
+        assert in_time, f"the service did not take {more} events within {timeout_s:g} s"
 
     def stop(self, timeout_s: float = 60.0) -> None:
         """Stop making new events, and return once all that were made are acknowledged."""
@@ -261,7 +269,9 @@ class Load:
             except httpx.HTTPError:
                 answer = None
             if answer is not None and answer.status_code == 202:
-                self.acknowledged.update(event["id"] for event in events)
+                with self._grown:
+                    self.acknowledged.update(event["id"] for event in events)
+                    self._grown.notify_all()
                 return
             assert answer is None or answer.status_code >= 500, f"{answer.status_code} {answer.text}"
             self.posts_failed += 1
