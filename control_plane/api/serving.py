@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 from collections.abc import Iterator
@@ -11,24 +10,22 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
-from control_plane.errors import InvalidSettings
+from control_plane.api.door import Door
 
 STOP_TIMEOUT_S: Final = 3
 """How long a request may go on after the server was told to stop."""
 
 KEEP_ALIVE_S: Final = 30
-BACKLOG_CONNECTIONS: Final = 256
 
 _log = logging.getLogger(__name__)
 
 
 class RestServer:
-    """One app on one address. `failed` is set when the server ends without being told to."""
+    """One app behind one door. `failed` is set when the server ends without being told to."""
 
-    def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, door: Door) -> None:
         self._app = app
-        self._host = host
-        self._port = port
+        self._door = door
         self._server: _Server | None = None
         self._running: asyncio.Task[None] | None = None
         self.failed = asyncio.Event()
@@ -36,18 +33,15 @@ class RestServer:
     @property
     def port(self) -> int:
         """The port that was bound, also where 0 was asked for."""
-        return self._port
+        return self._door.port
 
     @property
     def url(self) -> str:
         """Where clients find it."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return self._door.url
 
     async def start(self) -> None:
-        """Bind and serve; returns once connections are taken. Raises InvalidSettings when the address cannot be had."""
-        bound = _bound(self._host, self._port)
-        self._port = bound.getsockname()[1]
+        """Serve; returns once connections are taken."""
         config = uvicorn.Config(
             self._app,
             lifespan="off",
@@ -60,8 +54,8 @@ class RestServer:
             timeout_keep_alive=KEEP_ALIVE_S,
         )
         self._server = _Server(config)
-        self._running = asyncio.create_task(self._server.serve(sockets=[bound]), name="rest server")
-        self._running.add_done_callback(lambda running: self._ended(running, bound))
+        self._running = asyncio.create_task(self._server.serve(sockets=[self._door.bound]), name="rest server")
+        self._running.add_done_callback(self._ended)
         await self._server.taking_connections.wait()
 
     async def stop(self) -> None:
@@ -72,7 +66,7 @@ class RestServer:
         self._server.should_exit = True
         await asyncio.wait([self._running])
 
-    def _ended(self, running: "asyncio.Task[None]", bound: socket.socket) -> None:
+    def _ended(self, running: "asyncio.Task[None]") -> None:
         assert self._server is not None
         if self._server.should_exit:
             return
@@ -80,7 +74,7 @@ class RestServer:
         _log.error("the REST server ended by itself", exc_info=reason)
         for server in self._server.servers:
             server.close()
-        bound.close()
+        self._door.close()
         self.failed.set()
 
 
@@ -98,37 +92,3 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
         yield
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as exc:
-        raise InvalidSettings(
-            f"listen: {host!r} is no address of this machine ({exc.strerror}). Nothing was started. "
-            "Write host:port, as in 127.0.0.1:7070."
-        ) from exc
-    bound = socket.socket(family, kind, protocol)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(BACKLOG_CONNECTIONS)
-        bound.setblocking(False)
-    except OSError as exc:
-        bound.close()
-        raise InvalidSettings(_why_not(host, port, exc)) from exc
-    return bound
-
-
-def _why_not(host: str, port: int, exc: OSError) -> str:
-    if exc.errno == errno.EADDRINUSE:
-        return (
-            f"listen: port {port} on {host} is in use by another process. Nothing was started. "
-            "Stop that one, or choose another port: --listen 127.0.0.1:7071"
-        )
-    return (
-        f"listen: {host}:{port} cannot be bound ({exc.strerror}). Nothing was started. "
-        "Choose an address of this machine and a port above 1023."
-    )

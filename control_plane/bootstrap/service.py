@@ -13,6 +13,7 @@ from control_plane.adapters.faust.fault_points import fault_point
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
+from control_plane.api.door import Door
 from control_plane.bootstrap.control_desk import Beginning, ControlDesk
 from control_plane.bootstrap.ends import ExecutorsEnd, TriggersEnd
 from control_plane.bootstrap.executors import build_executors
@@ -63,6 +64,7 @@ class Service:
         self.workspace = workspace
         self.roles = frozenset(roles)
         self.rest: RestServer | None = None
+        self._door: Door | None = None
         self._clock = SystemClock()
         self._telemetry = Telemetry()
         self._observers = Observers([self._telemetry])
@@ -94,6 +96,10 @@ class Service:
         """Start every role. Raises a SetpointError with the cure; then nothing runs."""
         switch_threads_soon()
         try:
+            if "api" in self.roles:
+                # First, because it may be in use: then nothing was opened that would have to be closed.
+                self._door = Door.open(self.settings.listen_host, self.settings.listen_port)
+                self._stack.callback(self._door.close)
             controls = await asyncio.to_thread(self._read_controls)
             self._join(controls)
             # Readers write to the store until the backbone has stopped, so it is closed last.
@@ -299,7 +305,8 @@ class Service:
                 settings=self.workspace.settings_file.flat(),
             )
         )
-        return RestServer(app, host=self.settings.listen_host, port=self.settings.listen_port)
+        assert self._door is not None, "the address is taken first"
+        return RestServer(app, self._door)
 
     def _slow_agent(self, name: str) -> Any:
         found = self.desk.in_force().agent(name)

@@ -12,6 +12,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from control_plane.api.door import Door
 from control_plane.api.serving import RestServer
 from control_plane.cli.main import app
 from tests.unit.api_world import KEY, World, a_world
@@ -46,7 +47,7 @@ class Served:
     def __init__(self, world: World, port: int) -> None:
         self.world = world
         self.loop = asyncio.new_event_loop()
-        self.server = RestServer(world.app, host="127.0.0.1", port=port)
+        self.server = RestServer(world.app, Door.open("127.0.0.1", port))
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
     def do(self, work: Callable[[], Awaitable[Any]]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from control_plane.api.door import Door
 from control_plane.api.serving import STOP_TIMEOUT_S, RestServer
 from control_plane.api.streaming import STREAMS_MAX
 from control_plane.errors import InvalidSettings
@@ -23,7 +24,7 @@ PATIENCE_S = 20.0
 
 @asynccontextmanager
 async def served(world: World) -> AsyncIterator[RestServer]:
-    server = RestServer(world.app, host="127.0.0.1", port=0)
+    server = RestServer(world.app, Door.open("127.0.0.1", 0))
     await server.start()
     try:
         yield server
@@ -218,13 +219,13 @@ async def test_a_port_in_use_is_one_clear_error() -> None:
         port = taken.getsockname()[1]
 
         with pytest.raises(InvalidSettings, match=rf"port {port} on 127\.0\.0\.1 is in use.*--listen"):
-            await RestServer(a_world().app, host="127.0.0.1", port=port).start()
+            Door.open("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
 async def test_an_address_of_another_machine_is_one_clear_error(host: str) -> None:
     with pytest.raises(InvalidSettings, match=r"Nothing was started"):
-        await RestServer(a_world().app, host=host, port=0).start()
+        Door.open(host, 0)
 
 
 async def test_the_server_leaves_the_signals_of_the_process_alone() -> None:
