@@ -30,7 +30,7 @@ from tests.bench.rulebook_install import Missing, rulebook_command
 
 OURS, THEIRS = "setpoint", "ansible-rulebook"
 GOAL = 2.0
-WARM_UP = 2_000
+WARM_UP = 10_000
 ROUND_TIMEOUT_S = 300
 SOURCE = Path(__file__).with_name("rulebook_source.py")
 

@@ -37,7 +37,7 @@ def _check_java() -> None:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home, "bin", "java")) if home else shutil.which("java")
     if java is None or not Path(java).exists():
-        raise Missing(f"there is no Java on this machine: install Java {JAVA_MIN} (on Debian: openjdk-17-jre-headless)")
+        raise Missing(f"no Java by JAVA_HOME or PATH: install Java {JAVA_MIN} (on Debian: openjdk-17-jre-headless)")
     said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60).stderr
     version = re.search(r'version "(\d+)', said)
     if version is None or int(version[1]) < JAVA_MIN:
