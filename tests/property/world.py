@@ -27,6 +27,8 @@ _HEALTH = builders.row(
         **builders.NOTES,
         "measured": {"count": {"window": "10s"}},
         "peak": {"max": {"of": "data.rss", "window": "5s"}},
+        "usual": {"quantile": {"of": "data.rss", "q": 0.5, "window": "5s"}},
+        "different": {"distinct": {"of": "data.rss", "window": "5s"}},
     }
 )
 _EXPECTS = {"where": "rows.health.rss < 200.0", "harm": "rows.health.rss > 480.0", "within": "2s", "samples_min": 2}
