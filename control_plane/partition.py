@@ -187,7 +187,7 @@ class Partitions:
         if not batch.fits(touched, len(found.encoded), said_bytes, record.offset):
             return
         held.rows.replace(touched, found.row, found.encoded, found.outputs)
-        if faulty and held.is_member(subject):
+        if faulty and held.sees_fleets(subject):
             _end_with_fault(batch, record, event)
         batch.outputs += found.outputs
         for letter in found.letters:
@@ -212,7 +212,7 @@ class Partitions:
         """The step, and whether a fault is in it: asked again, an engine may answer, and an agent be in time."""
         done, faulty = await self._asked(held, row, event, record)
         for _ in range(FAULTS_WAITED_OUT_MAX):
-            if not (faulty and held.rows.fleets.is_behind(record.offset) and held.is_member(row.subject)):
+            if not (faulty and held.rows.fleets.is_behind(record.offset) and held.sees_fleets(row.subject)):
                 break
             # Rows that a crash left ahead may hang on the answer that it had before.
             await asyncio.sleep(FAULT_PAUSE_S)
@@ -222,7 +222,7 @@ class Partitions:
     async def _asked(self, held: Held, row: Row, event: Event, record: Record) -> tuple[Done, bool]:
         controls = _admit(held.controls, event, record)
         rows, faulty = held.rows, False
-        fleets = KnownFleets(rows.fleets, rows.told, record.recorded_ms) if held.is_member(row.subject) else NO_FLEETS
+        fleets = KnownFleets(rows.fleets, rows.told, record.recorded_ms) if held.sees_fleets(row.subject) else NO_FLEETS
         result = step(controls, row, Arrival(event, record.offset, record.recorded_ms, fleets, rows.told.heard))
         while isinstance(result, Ask):
             rulings = {q.id: await self._engine.rule(q, controls.policies) for q in result.questions}
@@ -264,7 +264,7 @@ def _end_with_fault(batch: Batch, record: Record, event: Event) -> None:
 
 def _chain_of(held: Held, event: Event | None) -> str:
     """Records of one chain are taken in their order: those of one subject, and those of all members of fleets."""
-    return "" if event is None or held.is_member(event.subject) else event.subject
+    return "" if event is None or held.sees_fleets(event.subject) else event.subject
 
 
 def _concerns_partition(event: Event) -> bool:

@@ -57,6 +57,8 @@ class Held:
             if len(self.heard) > HEARD_SOURCES_MAX:
                 self.heard = merged_heard(self.heard, {})
 
-    def is_member(self, subject: str) -> bool:
-        """Whether the subject is in a fleet: what is decided on it may depend on the fleet's other members."""
-        return self.controls is not None and bool(self.controls.fleets.of(subject))
+    def sees_fleets(self, subject: str) -> bool:
+        """Whether what is decided on the subject may hang on others, in a fleet of its own or in any."""
+        if self.controls is None:
+            return False
+        return self.controls.fleets.are_read or bool(self.controls.fleets.of(subject))

@@ -47,15 +47,16 @@ class Fleets:
         fleets: Iterable[Fleet],
         expressions: Expressions,
         projections: Collection[Projection] = (),
-        variables: Mapping[str, object] | None = None,
+        *,
+        are_read: bool = False,
     ) -> None:
-        """`variables` can be read beside the subject and its rows; they are the same for every subject."""
+        """`are_read` says that rules read them: then what is decided on any subject may hang on all members."""
+        self.are_read = are_read
         self.all: tuple[Fleet, ...] = tuple(sorted(fleets, key=lambda fleet: fleet.name))
         self.revisions = {fleet.name: fleet.revision for fleet in self.all}
         self.judged_on = _judged_on(self.all, projections)
         """Event types after which a member's health is judged again."""
         self._expressions = expressions
-        self._variables = dict(variables or {})
         self._of: dict[str, tuple[Fleet, ...]] = {}
 
     def __bool__(self) -> bool:
@@ -78,7 +79,7 @@ class Fleets:
         if not judged:
             return ()
         found = Subject.parse(subject)
-        scope = self._expressions.scope({**self._variables, "subject": _as_variable(found), "rows": rows})
+        scope = self._expressions.scope({"subject": _as_variable(found), "rows": rows})
         return tuple(fleet.revision for fleet in judged if _holds(fleet.healthy, scope))
 
     def _members_of(self, subject: str) -> tuple[Fleet, ...]:
@@ -86,7 +87,7 @@ class Fleets:
             found = Subject.parse(subject)
         except InvalidMessage:
             return ()  # It will be a dead letter.
-        scope = self._expressions.scope({**self._variables, "subject": _as_variable(found)})
+        scope = self._expressions.scope({"subject": _as_variable(found)})
         return tuple(fleet for fleet in self.all if _holds(fleet.members, scope))
 
 

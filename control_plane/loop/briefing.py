@@ -6,8 +6,9 @@ from typing import Any
 from msgspec import Struct
 
 from control_plane.catalogue import AgentInForce, Controls
-from control_plane.loop.arrival import NOT_HEARD
+from control_plane.loop.arrival import NO_FLEETS, NOT_HEARD
 from control_plane.messages import Context, Event, Subject
+from control_plane.messages.summary import FleetSummary
 from control_plane.ports.expressions import Scope
 from state.rows import Row
 
@@ -37,6 +38,33 @@ class Views(Mapping[str, Mapping[str, Any]]):
         return part in self._row.parts and part in self._projections
 
 
+class FleetFigures(Mapping[str, Mapping[str, Any]]):
+    """Fleets as expressions read them: `fleets.web.healthy_share`. One that is not known or has no members is missing:
+    an expression on it does not match."""
+
+    def __init__(self, fleets: Mapping[str, FleetSummary]) -> None:
+        self._fleets = fleets
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        fleet = self._fleets[name]
+        if fleet.unknown or not fleet.size:
+            raise KeyError(name)
+        return {
+            "size": fleet.size,
+            "healthy": fleet.healthy,
+            "in_flight": fleet.in_flight,
+            "down": fleet.down,
+            "healthy_share": fleet.healthy / fleet.size,
+            "down_share": fleet.down / fleet.size,
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fleets)
+
+    def __len__(self) -> int:
+        return len(self._fleets)
+
+
 class Brief(Struct, frozen=True, kw_only=True):
     """What every agent on this event shares: the views of the row's parts, and the scope for expressions."""
 
@@ -49,15 +77,24 @@ class Brief(Struct, frozen=True, kw_only=True):
     heard: Mapping[str, int]
 
 
-def brief(row: Row, event: Event, subject: Subject, controls: Controls, heard: Mapping[str, int] = NOT_HEARD) -> Brief:
+def brief(
+    row: Row,
+    event: Event,
+    subject: Subject,
+    controls: Controls,
+    heard: Mapping[str, int] = NOT_HEARD,
+    fleets: Mapping[str, FleetSummary] = NO_FLEETS,
+) -> Brief:
     """The row's parts as they are seen now, and one scope for all expressions on this event."""
     views = Views(row, controls)
-    variables = {
+    variables: dict[str, Any] = {
         "data": event.data,
         "rows": views,
         "subject": {"kind": subject.kind, "name": subject.name, "id": subject.id},
         "event": {"type": event.type, "source": event.lineage.source},
     }
+    if controls.fleets.are_read:
+        variables["fleets"] = FleetFigures(fleets)
     scope = controls.expressions.scope(variables)
     live = tuple([live.action_class for live in row.live])
     return Brief(event=event, subject=subject, now_ms=row.now_ms, views=views, scope=scope, live=live, heard=heard)

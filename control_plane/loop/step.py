@@ -94,7 +94,7 @@ def _tick(controls: Controls, row: Row, arrival: Arrival) -> _Run:
         return Done(row, effects)
     # The tick is the partition's; to those that it wakes it is about their subject.
     event = replace(arrival.event, subject=row.subject)
-    shared = briefing.brief(row, event, Subject.parse(row.subject), controls, arrival.heard)
+    shared = briefing.brief(row, event, Subject.parse(row.subject), controls, arrival.heard, arrival.fleets)
     row, proposals, failures = _deliberate(woken, row, shared, controls)
     row, said = yield from _decided(proposals, before, row, arrival, shared, controls)
     return Done(row, (*effects, *said), failures)
@@ -114,7 +114,7 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     if listeners is None and not row.watches and event.type != DECISION_PROPOSED:
         return Done(row, effects)
 
-    shared = briefing.brief(row, event, subject, controls, arrival.heard)
+    shared = briefing.brief(row, event, subject, controls, arrival.heard, arrival.fleets)
     awake, missed = listeners.awake(row.own, shared.scope) if listeners is not None else ((), 0)
     if event.type in controls.folds:
         row = feedback.sampled(row, shared.scope, controls)

@@ -14,20 +14,22 @@ from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.jsonschema import JsonSchemas
 from control_plane.catalogue import ControlItem, Controls, ControlSet
 from control_plane.catalogue.definitions import RuleInForce
+from control_plane.catalogue.reference import REFERENCE
 from control_plane.errors import InvalidWorkspace
 from control_plane.ports.agent import Agent as AgentPort
 from control_plane.sdk.agent import Agent, SlowAgent
 from control_plane.workspace.compiling import Tools, compile_controls
 from control_plane.workspace.declarations import canonical
-from control_plane.workspace.files import YAML
+from control_plane.workspace.files import YAML, SourceFile
 from control_plane.workspace.flaws import Flaws
 from control_plane.workspace.python_agents import load_agent
+from control_plane.workspace.reference import CSV, Table, csv_table, yaml_table
 from control_plane.workspace.yaml_tree import read_yaml
 
 Declarations = str | Path | Sequence[str | Path]
 
-HEADS = ("intent", "row", "fleet", "rule")
-FOLDERS = ("intents", "rows", "fleets", "agents", "schemas")
+HEADS = ("intent", "row", "fleet", "rule", "reference")
+FOLDERS = ("intents", "rows", "fleets", "agents", "schemas", "reference")
 KIND_OF_SUFFIX: Mapping[str, str] = {".py": "agent", ".json": "schema"}
 
 
@@ -59,8 +61,7 @@ def _items(declarations: Sequence[str | Path]) -> list[ControlItem]:
     flaws, items = Flaws(), []
     for number, given in enumerate(declarations):
         for file in _files(given) if isinstance(given, Path) else ():
-            text, kind = file.read_text(encoding="utf-8"), KIND_OF_SUFFIX.get(file.suffix)
-            items += [ControlItem(kind, file.stem, text)] if kind is not None else _read(str(file), text, flaws)
+            items += _in_file(file, flaws)
         if isinstance(given, str):
             items += _read(f"declaration {number}", given, flaws)
     if len(flaws):
@@ -73,7 +74,16 @@ def _files(given: Path) -> Iterable[Path]:
     if not given.is_dir():
         return [given]
     found = [file for folder in FOLDERS for file in sorted(given.glob(f"{folder}/*"))]
-    return [file for file in found if file.suffix in (*YAML, *KIND_OF_SUFFIX)]
+    return [file for file in found if file.suffix in (*YAML, *KIND_OF_SUFFIX, CSV)]
+
+
+def _in_file(file: Path, flaws: Flaws) -> list[ControlItem]:
+    text, kind = file.read_text(encoding="utf-8"), KIND_OF_SUFFIX.get(file.suffix)
+    if kind is not None:
+        return [ControlItem(kind, file.stem, text)]
+    if file.suffix == CSV:
+        return _of(csv_table(SourceFile(str(file), text), flaws))
+    return _read(str(file), text, flaws)
 
 
 def _read(file: str, text: str, flaws: Flaws) -> list[ControlItem]:
@@ -81,6 +91,14 @@ def _read(file: str, text: str, flaws: Flaws) -> list[ControlItem]:
     for document in read_yaml(file, text, flaws) or ():
         named = [(head, document.text(head)) for head in HEADS if document.text(head)]
         if not named:
-            flaws.add(file, document, "it declares no intent, row, fleet or rule", "Begin it with `intent: NAME`.")
-        items += [ControlItem(head, name or "", canonical(document.plain())) for head, name in named[:1]]
+            problem = "it declares no intent, row, fleet, rule or table"
+            flaws.add(file, document, problem, "Begin it with `intent: NAME`.")
+        for head, name in named[:1]:
+            of_table = head == REFERENCE
+            item = ControlItem(head, name or "", canonical(document.plain()))
+            items += _of(yaml_table(file, document, flaws)) if of_table else [item]
     return items
+
+
+def _of(table: Table | None) -> list[ControlItem]:
+    return [table.item] if table is not None else []

@@ -75,8 +75,8 @@ class Loop:
 
         Args:
             agents: Python agents under test.
-            declarations: intents, rows, fleets and rules as YAML or as files, Python agents as files, or the folder of
-                a whole workspace.
+            declarations: intents, rows, fleets, tables and rules as YAML or as files, Python agents as files, or the
+                folder of a whole workspace.
             policy: rules on every decision that no guard stops.
             executor: carries out every command at once.
             subject_kind: for intents that agents and rules name and nobody declares: they are declared without limits.

@@ -122,7 +122,7 @@ class Checking:
         return agent
 
     def _rule_expressions(self, found: Declared[RuleDefinition], rule: RuleDefinition) -> None:
-        checks, node = self._expressions(found), found.node
+        checks, node = self._expressions(found, self._documents.fleets.by_name), found.node
         may_read = readable(rule, ON_EVENT, LATER)
         for key in ("when", "still_when"):
             checks.check(key, node.get(key), may_read[key], rule.reads)
@@ -130,10 +130,10 @@ class Checking:
         for key in ("where", "harm"):
             checks.check(key, node.get("expects", key), may_read[key])
 
-    def _expressions(self, found: Declared[Any]) -> ExpressionChecks:
+    def _expressions(self, found: Declared[Any], fleets: Collection[str] | None = None) -> ExpressionChecks:
         expressions: Expressions = self._tools.compiling.expressions
         tables = self._documents.tables
-        return ExpressionChecks(found.file, expressions, self._fields_of_rows(), self._flaws, tables)
+        return ExpressionChecks(found.file, expressions, self._fields_of_rows(), self._flaws, tables, fleets)
 
     def _fields_of_rows(self) -> FieldsOfRows | None:
         rows = self._documents.rows

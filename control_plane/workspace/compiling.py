@@ -58,8 +58,13 @@ def compile_controls(controls: ControlSet, tools: Tools) -> Controls:
         schemas={item.name: tools.schemas.compile(_json(item)) for item in controls.of_kind("schema")},
         policies=Policies.of(controls),
         expressions=tools.expressions,
-        fleets=Fleets(fleets, tools.expressions, projections),
+        fleets=Fleets(fleets, tools.expressions, projections, are_read=bool(fleets) and _read_in_rules(controls)),
     )
+
+
+def _read_in_rules(controls: ControlSet) -> bool:
+    """Whether a rule may read fleets. Too often is no harm: it costs that subjects are taken one after the other."""
+    return any("fleets." in item.body or "fleets[" in item.body for item in controls.of_kind("rule"))
 
 
 def compile_intent(item: ControlItem, tools: Tools) -> Intent:

@@ -10,6 +10,7 @@ from control_plane.workspace.reference import Tables
 from control_plane.workspace.yaml_tree import Node
 
 SUBJECT_FIELDS = frozenset({"kind", "name", "id"})
+FLEET_FIGURES = frozenset({"size", "healthy", "in_flight", "down", "healthy_share", "down_share"})
 EVENT_FIELDS = frozenset({"type", "source"})
 
 FieldsOfRows = Mapping[str, Collection[str] | None]
@@ -20,7 +21,7 @@ _HOLE = re.compile(r"\{([^{}]+)\}")
 
 class ExpressionChecks:
     """Checks the expressions of one file. `rows` is None when not all rows could be read: then any may exist.
-    Without `tables` reference data cannot be read there."""
+    Without `tables` reference data cannot be read there, and without `fleets`, by name, no fleets."""
 
     def __init__(
         self,
@@ -29,9 +30,11 @@ class ExpressionChecks:
         rows: FieldsOfRows | None,
         flaws: Flaws,
         tables: Tables | None = None,
+        fleets: Collection[str] | None = None,
     ) -> None:
         self._file = file
         self._tables = tables
+        self._fleets = fleets
         self._expressions = expressions
         self._rows = rows
         self._flaws = flaws
@@ -93,6 +96,8 @@ class ExpressionChecks:
         first = path[0]
         if first == REFERENCE and self._tables is not None:
             return _unknown_in_tables(key, path, self._tables)
+        if first == "fleets" and self._fleets is not None:
+            return _unknown_in_fleets(key, path, self._fleets)
         if first not in variables:
             may = ", ".join(sorted(variables))
             if first in ("data", "rows", "subject", "event"):
@@ -115,6 +120,17 @@ class ExpressionChecks:
         if fields is not None and len(path) > 2 and path[2] not in fields:
             return f"the row {row} has no field {path[2]}", did_you_mean(path[2], fields, "Declare it."), 2
         return None
+
+
+def _unknown_in_fleets(key: str, path: tuple[str, ...], fleets: Collection[str]) -> tuple[str, str, int] | None:
+    if len(path) < 3:
+        return f"{key} reads no figure of a fleet", "Write fleets.NAME.healthy_share, for one.", 0
+    if path[1] not in fleets:
+        cure = did_you_mean(path[1], fleets, "Declare it in fleets/.")
+        return f"{key} reads the fleet {path[1]}, which nothing declares", cure, 1
+    if path[2] not in FLEET_FIGURES:
+        return f"a fleet has no figure {path[2]}", did_you_mean(path[2], FLEET_FIGURES, "Read another."), 2
+    return None
 
 
 def _unknown_in_tables(key: str, path: tuple[str, ...], tables: Tables) -> tuple[str, str, int] | None:

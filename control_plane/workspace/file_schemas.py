@@ -6,20 +6,27 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from control_plane.catalogue.definitions import FleetDefinition, IntentDefinition, RowDefinition, RuleDefinition
+from control_plane.catalogue.definitions import (
+    FleetDefinition,
+    IntentDefinition,
+    ReferenceDefinition,
+    RowDefinition,
+    RuleDefinition,
+)
 
 _SHAPES: Mapping[str, type[Struct]] = {
     "intent": IntentDefinition,
     "row": RowDefinition,
     "fleet": FleetDefinition,
     "rule": RuleDefinition,
+    "reference": ReferenceDefinition,
 }
 
 
 def file_schemas(
     executors: Mapping[str, type[Struct]], triggers: Mapping[str, type[Struct]]
 ) -> Mapping[str, dict[str, Any]]:
-    """One schema per kind of file: `intent`, `row`, `fleet`, `rule`, `executor/KIND`, `trigger/KIND` for each kind."""
+    """One schema per kind of file: those above by their names, and `executor/KIND` and `trigger/KIND` for each kind."""
     schemas = {name: msgspec.json.schema(shape) for name, shape in _SHAPES.items()}
     for head, shapes in (("executor", executors), ("trigger", triggers)):
         for kind, shape in shapes.items():

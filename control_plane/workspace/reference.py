@@ -9,7 +9,7 @@ import msgspec
 from control_plane.catalogue import ControlItem
 from control_plane.catalogue.definitions import ReferenceDefinition
 from control_plane.workspace.csv_table import NOTHING, CsvReading, is_name, is_new, key_of
-from control_plane.workspace.files import YAML, Folder
+from control_plane.workspace.files import YAML, Folder, SourceFile
 from control_plane.workspace.flaws import Flaws, shown
 from control_plane.workspace.shapes import shaped
 from control_plane.workspace.yaml_tree import Node, read_yaml
@@ -68,24 +68,30 @@ def _from_csv(folder: Folder, flaws: Flaws) -> Iterator[_Found]:
             problem = f"a table cannot be called {shown(name)}"
             flaws.add(source.path, None, problem, "Name the file in lower case, with digits and underscores.")
             continue
-        read = CsvReading(source, flaws).rows()
-        table = _table(source.path, name, *read, flaws) if read is not None else None
-        yield source.path, None, name, table
+        yield source.path, None, name, csv_table(source, flaws)
 
 
 def _from_yaml(folder: Folder, flaws: Flaws) -> Iterator[_Found]:
     for source in folder.in_folder(FOLDER, *YAML):
         for node in read_yaml(source.path, source.text, flaws) or ():
-            definition = shaped(source.path, node, ReferenceDefinition, flaws)
             name = node.text("reference")
-            if definition is not None:
-                yield source.path, node, definition.reference, _yaml_table(source.path, node, definition, flaws)
-            elif name is not None and is_name(name):
-                yield source.path, node, name, None
+            table = yaml_table(source.path, node, flaws)
+            if name is not None and is_name(name):
+                yield source.path, node, name, table
 
 
-def _yaml_table(file: str, node: Node, definition: ReferenceDefinition, flaws: Flaws) -> Table | None:
+def csv_table(source: SourceFile, flaws: Flaws) -> Table | None:
+    """The table that a file is, or None when it has flaws, which are added."""
+    read = CsvReading(source, flaws).rows()
+    return _table(source.path, source.stem, *read, flaws) if read is not None else None
+
+
+def yaml_table(file: str, node: Node, flaws: Flaws) -> Table | None:
+    """The table that a document declares, or None when it has flaws, which are added."""
     before = len(flaws)
+    definition = shaped(file, node, ReferenceDefinition, flaws)
+    if definition is None:
+        return None
     rows: dict[str, dict[str, Any]] = {}
     lines: dict[str, int] = {}
     listed = node.get("rows")

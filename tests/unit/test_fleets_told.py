@@ -18,8 +18,10 @@ from control_plane.messages.summary import (
 )
 from control_plane.partition import Partitions
 from control_plane.partition_told import Told, merged_heard
+from control_plane.replay import replay
 from tests import builders
 from tests.builders import NOW_MS
+from tests.unit.fleet_world import Unhurried
 
 LIMITED = builders.intent(limits={"fleet_share_max": 0.4}, context_age_max="1h")
 EAGER = builders.agent("eager", 'return [context.propose("restart_service", because="it may help")]')
@@ -122,6 +124,48 @@ class Pair:
     def told(self) -> list[dict[str, Any]]:
         events = [json.loads(record.value) for record in self.log.read(topics.EVENTS, 1)]
         return [event["data"]["counts"] for event in events if event["type"] == "partition.summarised"]
+
+
+class TestRulesThatReadFleets:
+    """`fleets.web.healthy_share`: as it stood right before the event, and missing where it is not known."""
+
+    CALM = builders.rule("calm", when="fleets.web.down_share < 0.3", propose={"because": "{fleets.web.down} are down"})
+    READ = builders.control_set(builders.intent(), builders.row(), builders.fleet(), CALM)
+
+    async def said(self, *events: builders.Event) -> list[tuple[str, str]]:
+        source = builders.ControlsAt(self.READ)
+        log = MemoryLog(lambda: NOW_MS)
+        lane = Lane(log, 0, Partitions(engine=Unhurried(), controls=source), "atomic")
+        await lane.assign()
+        log.append([builders.output(event, 0) for event in (builders.adopted(self.READ.revision), *events)])
+        while await lane.take():
+            lane.advance()
+        assert (await replay(log, source, builders.ScriptedEngine(), batch_records=3)).equal
+        decisions = [json.loads(record.value) for record in log.read(topics.DECISIONS, 0)]
+        return [(decision["subject"], decision["data"]["because"]) for decision in decisions]
+
+    async def test_any_subject_may_be_decided_on_by_them_and_sees_what_came_before(self) -> None:
+        members = [builders.registered(f"service/web-{number}") for number in range(10)]
+        doors = [
+            builders.event(subject=subject, message_id=subject) for subject in ("service/a", "service/b", "service/c")
+        ]
+        sick = [builders.event(subject=f"service/web-{number}", message_id=f"s{number}") for number in range(3)]
+
+        said = await self.said(builders.summarised(), *members, doors[0], *sick[:2], doors[1], sick[2], doors[2])
+
+        assert said == [
+            ("service/a", "0 are down"),
+            ("service/web-0", "0 are down"),
+            ("service/web-1", "1 are down"),
+            ("service/b", "2 are down"),
+            ("service/web-2", "2 are down"),
+        ]
+
+    async def test_a_fleet_that_is_not_known_or_empty_matches_nothing(self) -> None:
+        event = builders.event()
+
+        assert await self.said(builders.registered(), event) == []
+        assert await self.said(builders.summarised(), event) == []
 
 
 class TestTheRowOfAPartition:

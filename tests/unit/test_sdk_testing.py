@@ -206,5 +206,5 @@ def test_an_event_that_would_be_a_dead_letter_fails_the_test() -> None:
 
 
 def test_a_declaration_of_something_else_is_named_with_its_place() -> None:
-    with pytest.raises(InvalidWorkspace, match="it declares no intent, row, fleet or rule"):
+    with pytest.raises(InvalidWorkspace, match="it declares no intent, row, fleet, rule or table"):
         Loop(declarations="executor: dry_run\nkind: dry_run\n")

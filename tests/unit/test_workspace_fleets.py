@@ -89,6 +89,29 @@ def test_a_wrong_fleet_is_named(tmp_path: Path, text: str | bytes, said: str) ->
     assert any(flaw.startswith(f"{FILE}:{said}") for flaw in flaws), flaws
 
 
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("fleets.wep.healthy_share < 0.5", "when reads the fleet wep, which nothing declares. Did you mean web?"),
+        ("fleets.web.helthy_share < 0.5", "a fleet has no figure helthy_share. Did you mean healthy_share?"),
+        ("fleets.web == 3", "when reads no figure of a fleet. Write fleets.NAME.healthy_share, for one."),
+    ],
+)
+def test_what_a_rule_reads_of_fleets_exists(tmp_path: Path, when: str, said: str) -> None:
+    rule = SOUND["agents/memory_guard.yaml"].replace("data.rss_mb > 400.0", when)
+
+    (flaw,) = flaws_of(tmp_path, {FILE: WEB, "agents/memory_guard.yaml": rule})
+
+    assert flaw.startswith("agents/memory_guard.yaml:4:")
+    assert flaw.endswith(said)
+
+
+def test_a_rule_may_read_fleets(tmp_path: Path) -> None:
+    rule = SOUND["agents/memory_guard.yaml"].replace("data.rss_mb > 400.0", "fleets.web.healthy_share < 0.5")
+
+    assert read(tmp_path, {FILE: WEB, "agents/memory_guard.yaml": rule}).warnings == ()
+
+
 def test_a_sound_fleet_travels_with_the_controls(tmp_path: Path) -> None:
     (item,) = read(tmp_path, {FILE: WEB}).controls.of_kind("fleet")
 
