@@ -10,6 +10,7 @@ from control_plane.api import problems
 from control_plane.api.cancelling import cancel_routes
 from control_plane.api.controls import control_routes
 from control_plane.api.decisions import command_routes, decision_routes, effect_routes
+from control_plane.api.docs import docs_routes
 from control_plane.api.dossier import dossier_routes
 from control_plane.api.events import event_routes
 from control_plane.api.flows import flow_routes
@@ -34,7 +35,12 @@ Times are RFC 3339 in UTC."""
 def create_app(ports: ApiPorts) -> FastAPI:
     """The app over these ports. `app.state.streams.stop()` ends its streams when the server is to stop."""
     app = FastAPI(
-        title="Setpoint", version=setpoint_version(), description=_DESCRIPTION, redoc_url=None, redirect_slashes=False
+        title="Setpoint",
+        version=setpoint_version(),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     reader, streams = Reader(ports.metrics), Streams(ports.audit, ports.metrics)
     app.state.streams = streams
@@ -54,6 +60,7 @@ def create_app(ports: ApiPorts) -> FastAPI:
     ):
         app.include_router(router, dependencies=[key])
     app.include_router(health_routes(ports))
+    app.include_router(docs_routes())
     problems.install(app)
     app.add_middleware(
         Gate, key=ports.key, on_loopback=ports.on_loopback, metrics=ports.metrics, webhooks=ports.webhooks

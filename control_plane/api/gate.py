@@ -10,6 +10,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control_plane.api import docs
 from control_plane.api.keys import ApiKey
 from control_plane.api.problems import ProblemError
 from control_plane.ports.webhooks import Webhook
@@ -18,7 +19,7 @@ HOOKS: Final = "/hooks"
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 REQUESTS_IN_FLIGHT_MAX: Final = 256
 
-_OPEN: Final = frozenset({"/health/live", "/openapi.json", "/docs"})
+_OPEN: Final = frozenset({"/health/live", "/openapi.json"}) | docs.OPEN
 _OPEN_ON_LOOPBACK: Final = frozenset({"/health/ready", "/metrics"})
 
 
