@@ -3,14 +3,14 @@
 Counts nothing: `control_plane.partition_fleets` does, from what a row says of itself.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec import Struct
 
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Subject
 from control_plane.messages.event import SUBJECT_REGISTERED
-from control_plane.ports.expressions import ExpressionMiss, Expressions, Program
+from control_plane.ports.expressions import ExpressionMiss, Expressions, Program, Scope
 from state.projections import Projection
 from state.rows import Standing
 
@@ -73,14 +73,14 @@ class Fleets:
             found = self._of[subject] = self._members_of(subject)
         return found
 
-    def health_of(self, subject: str, rows: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
-        """The revisions of those of the subject's fleets whose `healthy` holds on its rows. A miss holds nowhere."""
+    def health_of(self, subject: str, scope_of: Callable[[], Scope]) -> tuple[str, ...]:
+        """The revisions of those of the subject's fleets whose `healthy` holds on a scope with its rows, which is made
+        if it is needed. A miss holds nowhere."""
         judged = [fleet for fleet in self.of(subject) if fleet.healthy is not None]
         if not judged:
             return ()
-        found = Subject.parse(subject)
-        scope = self._expressions.scope({"subject": _as_variable(found), "rows": rows})
-        return tuple(fleet.revision for fleet in judged if _holds(fleet.healthy, scope))
+        scope = scope_of()
+        return tuple([fleet.revision for fleet in judged if _holds(fleet.healthy, scope)])
 
     def _members_of(self, subject: str) -> tuple[Fleet, ...]:
         try:

@@ -21,7 +21,7 @@ from control_plane.messages import Command, Context, Decision, Effect, Event, Qu
 from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, TICK
 from control_plane.messages.proposed import PERSON_PREFIX
 from control_plane.messages.wire import effect_of, outcome_of, proposed_of
-from control_plane.ports.expressions import ExpressionInvalid, Program
+from control_plane.ports.expressions import ExpressionInvalid, Program, Scope
 from state.rows import Row
 
 Said = Decision | Verdict | Command | Effect | Context
@@ -108,13 +108,12 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
         return Done(row, effects, (), (taken,))
     event = arrival.event
     row = folding.fold(taken, arrival, controls)
-    if event.type in controls.fleets.judged_on:
-        row = _with_health(row, controls)
     listeners = controls.listeners.get(event.type)
     if listeners is None and not row.watches and event.type != DECISION_PROPOSED:
-        return Done(row, effects)
+        return Done(_with_health(row, event, subject, controls, arrival), effects)
 
     shared = briefing.brief(row, event, subject, controls, arrival.heard, arrival.fleets)
+    row = _with_health(row, event, subject, controls, arrival, shared)
     awake, missed = listeners.awake(row.own, shared.scope) if listeners is not None else ((), 0)
     if event.type in controls.folds:
         row = feedback.sampled(row, shared.scope, controls)
@@ -155,9 +154,17 @@ def _decided(
     return row, said
 
 
-def _with_health(row: Row, controls: Controls) -> Row:
+def _with_health(
+    row: Row, event: Event, subject: Subject, controls: Controls, arrival: Arrival, shared: briefing.Brief | None = None
+) -> Row:
     """The row that knows in which of its fleets it is healthy now."""
-    healthy = controls.fleets.health_of(row.subject, briefing.Views(row, controls))
+    if event.type not in controls.fleets.judged_on:
+        return row
+
+    def scope() -> Scope:
+        return (shared or briefing.brief(row, event, subject, controls, arrival.heard, arrival.fleets)).scope
+
+    healthy = controls.fleets.health_of(row.subject, scope)
     return row if healthy == row.healthy else replace(row, healthy=healthy)
 
 
