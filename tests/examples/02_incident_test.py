@@ -24,15 +24,21 @@ def loop() -> Loop:
 
 
 def watch(
-    loop: Loop, for_s: float, *, latency_ms: float | None = WELL_MS, rss_mb: float = 22.0, uptime_s: float = 60.0
+    loop: Loop,
+    for_s: float,
+    *,
+    latency_ms: float | None = WELL_MS,
+    rss_mb: float = 22.0,
+    uptime_s: float = 60.0,
+    every_ms: int = 200,
 ) -> None:
     """What the probes say, five times a second. Without a latency the service does not answer."""
-    for _ in range(round(for_s * 5)):
+    for _ in range(round(for_s * 1000 / every_ms)):
         measured = {"pid": 7, "rss_mb": rss_mb, "cpu_percent": 1.0, "uptime_s": uptime_s}
         up = {"up": True, "status": 200, "latency_ms": latency_ms}
         loop.send("service.probed", WEB_1, up if latency_ms is not None else {"up": False, "error": "refused"})
         loop.send("process.measured", WEB_1, measured)
-        loop.wait("200ms")
+        loop.wait(f"{every_ms}ms")
 
 
 def test_a_service_that_is_well_is_left_alone(loop: Loop) -> None:
@@ -68,6 +74,13 @@ def test_a_service_that_is_slow_for_two_seconds_is_restarted_by_the_python_agent
     decision = loop.decisions[0]
     assert decision.agent == "latency_guard"
     assert decision.because.startswith("answers take 299 ms on average and never less than 260 ms for 2 s")
+
+
+def test_a_service_that_is_so_slow_that_it_is_asked_once_a_second_is_restarted(loop: Loop) -> None:
+    watch(loop, 3.0)
+    watch(loop, 4.0, latency_ms=810.0, every_ms=1_000)
+
+    assert {decision.agent for decision in loop.decisions} == {"latency_guard"}
 
 
 def test_a_slow_service_that_recovers_by_itself_is_left_alone(loop: Loop) -> None:

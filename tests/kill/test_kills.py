@@ -13,7 +13,7 @@ TAMPERINGS = 5
 """A bit in a verdict, a threshold with and without its digests, an event that is gone, a byte in the files."""
 SABOTAGE_TRIES = 5
 
-pytestmark = [pytest.mark.kills, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("backbone", ["embedded", "embedded-not-atomic"])

@@ -10,7 +10,7 @@ from typing import Any
 from control_plane.sdk import Agent, Context, Decision, Expectation
 
 SLOW_MS = 200.0
-PROBES_MIN = 4
+PROBES_MIN = 2  # While a service is being asked it is not asked again: one that takes a second tells once a second.
 WARM_UP_S = 3.0
 RECOVERING = 0.8  # The last answer took less than this share of the mean: it is getting better.
 
