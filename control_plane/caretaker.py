@@ -17,8 +17,8 @@ from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED,
 from control_plane.messages.summary import FLEET_SUMMARY_INTERVAL_MS, FLEET_SUMMARY_REPEAT_MS, PartitionsSummary
 from control_plane.messages.wire import encode_event, utc
 from control_plane.partition import Partitions
-from control_plane.partition_held import ToTell
-from control_plane.partition_told import merged_heard, own_subject
+from control_plane.partition.held import ToTell
+from control_plane.partition.told import merged_heard, own_subject
 from control_plane.ports.backbone import Backbone, Output
 from control_plane.ports.clock import Clock
 

@@ -20,8 +20,8 @@ from control_plane.messages import Command, Effect, Event, Outcome, Question, Ru
 from control_plane.messages.event import TICK
 from control_plane.messages.outcome import Status
 from control_plane.messages.wire import decode_event, encode, utc
-from control_plane.partition_fleets import FleetSums, KnownFleets
-from control_plane.partition_told import Told
+from control_plane.partition.fleets import FleetSums, KnownFleets
+from control_plane.partition.told import Told
 from state.rows import Row
 
 Rule = Callable[[Question], Ruling]

@@ -1,6 +1,6 @@
 """Which subjects count together, as it is in force: membership by subject, health by what its row holds.
 
-Counts nothing: `control_plane.partition_fleets` does, from what a row says of itself.
+Counts nothing: `control_plane.partition.fleets` does, from what a row says of itself.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence

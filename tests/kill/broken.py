@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-import control_plane.partition_rows
+import control_plane.partition.rows
 from control_plane.adapters.faust import embedded_writer
 from control_plane.ports.backbone import Commit
 from state.rows import Row, decode_row
@@ -20,7 +20,7 @@ def without_applied_offset() -> None:
     def forgetful(raw: bytes) -> Row:
         return replace(decode_row(raw), applied=-1, seen=b"")
 
-    control_plane.partition_rows.decode_row = forgetful  # type: ignore[attr-defined]
+    control_plane.partition.rows.decode_row = forgetful  # type: ignore[attr-defined]
 
 
 def offset_before_outputs() -> None:

@@ -9,11 +9,11 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from control_plane import partition, partition_told
 from control_plane.adapters.memory import Lane, Order
 from control_plane.messages import Verdict, topics
 from control_plane.messages.wire import decode
-from control_plane.partition_fleets import FleetSums
+from control_plane.partition import partitions, told
+from control_plane.partition.fleets import FleetSums
 from control_plane.ports.backbone import BATCH_RECORDS_MAX
 from control_plane.replay import render, replay, state_hash
 from state.rows import Row, StandingAt, decode_partition_row, decode_row
@@ -160,7 +160,7 @@ async def test_with_what_was_told_later_the_judge_finds_other_bytes(monkeypatch:
     def newest(next_offset: int, stored: bytes | None) -> Row | None:
         return None if stored is None else decode_row(decode_partition_row(stored)[-1])
 
-    monkeypatch.setattr(partition_told, "_as_of", newest)
+    monkeypatch.setattr(told, "_as_of", newest)
 
     assert (await found_by_the_judge())["other bytes"] > 0
 
@@ -168,12 +168,12 @@ async def test_with_what_was_told_later_the_judge_finds_other_bytes(monkeypatch:
 async def test_with_a_fault_among_what_others_hang_on_the_judge_finds_other_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(partition, "_end_with_fault", lambda *_: None)
+    monkeypatch.setattr(partitions, "_end_with_fault", lambda *_: None)
 
     assert (await found_by_the_judge())["other bytes"] > 0
 
 
 async def test_with_members_taken_at_once_the_judge_finds_other_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "_chain_of", lambda held, event: event.subject if event else "")
+    monkeypatch.setattr(partitions, "_chain_of", lambda held, event: event.subject if event else "")
 
     assert (await found_by_the_judge())["other bytes"] > 0

@@ -11,7 +11,7 @@ from control_plane.adapters.memory import Lane, Order
 from control_plane.adapters.memory.log import Committed
 from control_plane.messages import topics
 from control_plane.partition import Partitions
-from control_plane.partition_rows import PartitionRows, Touched
+from control_plane.partition.rows import PartitionRows, Touched
 from control_plane.ports.backbone import LOOP_GROUP, Commit, Record
 from control_plane.replay import render, replay, state_hash
 from state.rows import HeldOutput, Row
@@ -47,8 +47,8 @@ async def test_what_is_written_under_crashes_is_one_clean_fold_of_the_log(order:
 async def test_it_is_so_too_where_batches_are_cut_because_rows_or_commits_are_full(
     order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_plane.partition_rows.COMMIT_BYTES_MAX", 12_000)
-    monkeypatch.setattr("control_plane.partition_rows.HELD_BYTES_MAX", 4_000)
+    monkeypatch.setattr("control_plane.partition.rows.COMMIT_BYTES_MAX", 12_000)
+    monkeypatch.setattr("control_plane.partition.rows.HELD_BYTES_MAX", 4_000)
     cuts = 0
 
     class Cutting(Partitions):

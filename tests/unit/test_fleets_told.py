@@ -17,7 +17,7 @@ from control_plane.messages.summary import (
     PartitionsSummary,
 )
 from control_plane.partition import Partitions
-from control_plane.partition_told import Told, merged_heard
+from control_plane.partition.told import Told, merged_heard
 from control_plane.replay import replay
 from tests import builders
 from tests.builders import NOW_MS

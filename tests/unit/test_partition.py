@@ -15,8 +15,8 @@ from control_plane.errors import ContinuityBroken
 from control_plane.messages import Command, Outcome, Question, Ruling, topics
 from control_plane.messages.wire import decode, encode, encode_event
 from control_plane.partition import Partitions
-from control_plane.partition_held import Mark
-from control_plane.partition_rows import RecentRows
+from control_plane.partition.held import Mark
+from control_plane.partition.rows import RecentRows
 from control_plane.ports.backbone import Output, Start
 from control_plane.ports.policy_engine import PolicySet
 from state.rows import Row

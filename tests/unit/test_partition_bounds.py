@@ -11,7 +11,7 @@ from control_plane.adapters.memory import Lane, MemoryLog, Order, VirtualClock
 from control_plane.messages import Command, Question, Ruling, topics
 from control_plane.messages.wire import decode, encode
 from control_plane.partition import Partitions
-from control_plane.partition_rows import HELD_BYTES_MAX
+from control_plane.partition.rows import HELD_BYTES_MAX
 from control_plane.ports.backbone import COMMIT_BYTES_MAX, RECORD_BYTES_MAX, Commit, Output, Record, RowReader, Start
 from control_plane.ports.policy_engine import PolicySet
 from control_plane.replay import replay
@@ -128,7 +128,7 @@ async def test_many_large_subjects_in_one_batch_never_outgrow_a_commit(concurren
 async def test_a_tick_on_more_rows_than_a_commit_takes_is_finished_in_the_next(
     concurrent: bool, crash: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_plane.partition_rows.COMMIT_BYTES_MAX", 20_000)
+    monkeypatch.setattr("control_plane.partition.rows.COMMIT_BYTES_MAX", 20_000)
     world = World(concurrent=concurrent)
     expects = {"where": "rows.health.rss < 100.0", "within": "10s"}
     waiting = builders.control_set(builders.intent(), builders.row(), builders.rule(expects=expects))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from random import Random
 
-from control_plane.partition_rows import TIMERS_MIN, PartitionRows
+from control_plane.partition.rows import TIMERS_MIN, PartitionRows
 from state.rows import Row, encode_row
 from tests import builders
 

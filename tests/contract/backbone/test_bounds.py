@@ -12,7 +12,7 @@ from control_plane.messages import topics
 from control_plane.messages.topics import DECISIONS, EVENTS
 from control_plane.messages.wire import encode_event
 from control_plane.partition import Partitions
-from control_plane.partition_rows import HELD_BYTES_MAX
+from control_plane.partition.rows import HELD_BYTES_MAX
 from control_plane.ports.backbone import (
     BATCH_BYTES_MAX,
     COMMIT_BYTES_MAX,
@@ -40,7 +40,7 @@ async def test_a_batch_is_cut_where_its_records_pass_the_limit(world: World) -> 
             await backbone.append([Output(EVENTS, b"k", b"x" * record_bytes, 0) for _ in range(5)])
         owner.gate.set()
         await owner.until(lambda: len(owner.taken) == 30)
-        waiting = max(lane.waiting for lane in backbone._owner_part.lanes.values())
+        waiting = world.fetched_ahead(backbone)
 
     starts = [*sorted(offset for _, offset in owner.batches), 30]
     assert all((after - before) * record_bytes <= BATCH_BYTES_MAX for before, after in pairwise(starts))

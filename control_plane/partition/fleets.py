@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from control_plane.catalogue import Fleets
 from control_plane.messages.summary import FleetCount, FleetSummary
-from control_plane.partition_told import Told
+from control_plane.partition.told import Told
 from state.rows import Standing, StandingAt
 
 

@@ -10,7 +10,7 @@ from control_plane.errors import InvalidMessage
 from control_plane.loop.step import Done
 from control_plane.messages import Command, Context, DeadLetter, Decision, Effect, Verdict, topics
 from control_plane.messages.wire import encode, encode_context
-from control_plane.partition_rows import HELD_BYTES_MAX
+from control_plane.partition.rows import HELD_BYTES_MAX
 from control_plane.ports.backbone import Record
 from state.rows import ROW_BYTES_MAX, HeldOutput, Row, encode_row
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from control_plane.partition_fleets import FleetSums
-from control_plane.partition_told import Told, own_subject
+from control_plane.partition.fleets import FleetSums
+from control_plane.partition.told import Told, own_subject
 from control_plane.ports.backbone import COMMIT_BYTES_MAX, Record, RowReader, RowWrite
 from state.rows import HeldOutput, Row, StoredRow, decode_head, decode_row, decode_stored, encode_stored
 

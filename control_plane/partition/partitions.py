@@ -23,10 +23,10 @@ from control_plane.messages import DeadLetter, Event, topics
 from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED, TICK
 from control_plane.messages.summary import summary_of
 from control_plane.messages.wire import decode_event
-from control_plane.partition_fleets import KnownFleets
-from control_plane.partition_following import buried, following, letter_of, says_too_much, unfolded
-from control_plane.partition_held import Held, Mark, ToTell
-from control_plane.partition_rows import HELD_BYTES_MAX, Batch, PartitionRows, Touched, output_bytes
+from control_plane.partition.fleets import KnownFleets
+from control_plane.partition.following import buried, following, letter_of, says_too_much, unfolded
+from control_plane.partition.held import Held, Mark, ToTell
+from control_plane.partition.rows import HELD_BYTES_MAX, Batch, PartitionRows, Touched, output_bytes
 from control_plane.ports.backbone import Commit, Output, Record, RowReader, Start
 from control_plane.ports.controls_source import ControlsSource
 from control_plane.ports.policy_engine import PolicyEngine

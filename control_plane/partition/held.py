@@ -9,8 +9,8 @@ from control_plane.catalogue import Controls
 from control_plane.causality.lineage import SOURCE
 from control_plane.messages import Event
 from control_plane.messages.summary import HEARD_SOURCES_MAX, FleetCount
-from control_plane.partition_rows import PartitionRows
-from control_plane.partition_told import merged_heard
+from control_plane.partition.rows import PartitionRows
+from control_plane.partition.told import merged_heard
 from control_plane.ports.backbone import Record
 
 
