@@ -79,8 +79,8 @@ class Unhurried:
         return builders.deny(question)
 
 
-def large(number: int, subject: str = builders.WEB_1) -> builders.Event:
-    return builders.event(data={"rss": 1.0, "note": LARGE}, message_id=f"e{number}", subject=subject)
+def large(number: int, subject: str = builders.WEB_1, note: str = LARGE) -> builders.Event:
+    return builders.event(data={"rss": 1.0, "note": note}, message_id=f"e{number}", subject=subject)
 
 
 async def drain(lane: Lane) -> None:
@@ -113,14 +113,24 @@ async def test_a_hot_subject_with_large_decisions_never_outgrows_a_record(order:
 @pytest.mark.parametrize("concurrent", [False, True])
 async def test_many_large_subjects_in_one_batch_never_outgrow_a_commit(concurrent: bool) -> None:
     world = World(concurrent=concurrent)
-    world.send(*[large(number, f"service/web-{number % 40}") for number in range(120)])
+    loud = [
+        builders.agent(
+            f"loud_{number}",
+            'return [context.propose("restart_service", because="loudly", nth=n) for n in range(8)]',
+        )
+        for number in range(3)
+    ]
+    controls = builders.control_set(builders.intent(), builders.row(), *loud)
+    world.source = builders.ControlsAt(CONTROLS, controls)
+    world.send(builders.adopted(controls.revision, at_ms=builders.NOW_MS + 1))
+    world.send(*[large(number, f"service/web-{number % 40}", note=LARGE[:15_000]) for number in range(120)])
     owner, lane = await world.start()
 
     await drain(lane)
 
     assert max(owner.commit_bytes) <= COMMIT_BYTES_MAX
     assert any(taken < offered for offered, taken in owner.offered), "the run was too quiet: nothing was cut"
-    assert len(set(world.ids(topics.DECISIONS))) == 600
+    assert len(set(world.ids(topics.DECISIONS))) == 24 * 120
 
 
 @pytest.mark.parametrize("concurrent", [False, True])

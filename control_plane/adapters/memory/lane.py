@@ -61,6 +61,8 @@ class Lane:
         """Hand the partition to its owner, where it was last committed."""
         start = self._log.start_of(LOOP_GROUP, self.partition)
         self._next_offset = start.next_offset
+        self._cut = False
+        self._in_flight.clear()
         await self._owner.assigned(self.partition, Rows(self._log.rows[self.partition]), start)
 
     async def take(self, records_max: int = BATCH_RECORDS_MAX) -> bool:
@@ -90,7 +92,7 @@ class Lane:
         for found in self._in_flight:
             if found.rows_left():
                 row = found.commit.rows[found.rows]
-                self._log.rows[self.partition][row.key] = row.value
+                self._log.store(self.partition, row.key, row.value)
                 found.rows += 1
                 return True
         return False

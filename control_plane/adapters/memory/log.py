@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from aiokafka.partitioner import murmur2
 from msgspec import Struct
 
+from control_plane.errors import InvalidMessage, InvalidSettings
 from control_plane.messages import topics
-from control_plane.ports.backbone import Commit, Output, Position, Record, Start
+from control_plane.ports.backbone import BATCH_BYTES_MAX, RECORD_BYTES_MAX, Commit, Output, Position, Record, Start
 
 
 class Committed(Struct, frozen=True):
@@ -35,15 +36,18 @@ class MemoryLog:
             self._records[topic] = [[]]
 
     def append(self, outputs: Sequence[Output]) -> list[Position]:
-        """Append records, in order."""
+        """Append records, in order, or none of them. Raises InvalidSettings, InvalidMessage."""
+        for output in outputs:
+            self._check(output)
         positions = [self._append(output) for output in outputs]
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener()
         return positions
 
-    def on_append(self, listener: Callable[[], None]) -> None:
-        """Call back after each append."""
+    def on_append(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call back after each append, until what is returned is called."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def start_of(self, group: str, partition: int) -> Start:
         """Where a partition of `events.v1` begins when it is taken."""
@@ -56,16 +60,30 @@ class MemoryLog:
         found = self.committed.get((group, topic, partition))
         return None if found is None else found.offset
 
-    def fetch(self, topic: str, partition: int, offset: int, records_max: int) -> list[Record]:
-        """The next records from an offset on."""
-        return self._records[topic][partition][offset : offset + records_max]
+    def fetch(
+        self, topic: str, partition: int, offset: int, records_max: int, bytes_max: int = BATCH_BYTES_MAX
+    ) -> list[Record]:
+        """The next records from an offset on, at least one if there is any."""
+        found = self._records[topic][partition][offset : offset + records_max]
+        for count, record in enumerate(found):
+            bytes_max -= len(record.key) + len(record.value)
+            if bytes_max < 0 and count:
+                return found[:count]
+        return found
 
     def write(self, group: str, partition: int, commit: Commit) -> None:
         """The one write of a partition's owner, all at once."""
         for row in commit.rows:
-            self.rows[partition][row.key] = row.released
+            self.store(partition, row.key, row.released)
         self.append(commit.outputs)
         self.committed[group, topics.EVENTS, partition] = Committed(commit.next_offset, commit.mark)
+
+    def store(self, partition: int, key: bytes, value: bytes) -> None:
+        """One row; an empty value removes it."""
+        if value:
+            self.rows[partition][key] = value
+        else:
+            self.rows[partition].pop(key, None)
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 when there is no such topic."""
@@ -81,6 +99,19 @@ class MemoryLog:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _check(self, output: Output) -> None:
+        partitions = self.partitions(output.topic)
+        if not partitions:
+            raise InvalidSettings(f"there is no topic {output.topic!r}. Nothing was appended.")
+        if output.partition is not None and not 0 <= output.partition < partitions:
+            raise InvalidSettings(f"{output.topic} has no partition {output.partition}. Nothing was appended.")
+        if len(output.key) + len(output.value) > RECORD_BYTES_MAX:
+            raise InvalidMessage(
+                "record_too_large",
+                f"A record for topic {output.topic} has {len(output.value)} bytes. Nothing was appended.",
+                cure="Keep large payloads elsewhere and send a reference.",
+            )
 
     def _append(self, output: Output) -> Position:
         topic = self._records[output.topic]

@@ -22,7 +22,7 @@ async def test_a_waiting_owner_lets_little_pile_up(world: World) -> None:
         for round_ in range(10):
             await backbone.append(events(500, keys=1, first=500 * round_))
         await owner.until(lambda: owner.in_flight_seen_max == 1)
-        waiting = max(lane.waiting for lane in backbone._owner_part.lanes.values())
+        waiting = world.fetched_ahead(backbone)
         owner.gate.set()
         await owner.until(lambda: len(owner.taken) == 5_000)
 

@@ -5,7 +5,6 @@ from contextlib import closing
 
 import pytest
 
-from control_plane.adapters.faust import open_log_reader
 from control_plane.messages.topics import COMMANDS, EVENTS
 from tests.contract.backbone.owners import CountingOwner, KeepingReader
 from tests.contract.backbone.world import World, events
@@ -13,7 +12,7 @@ from tests.contract.backbone.world import World, events
 
 async def committed(world: World, *places: tuple[str, str, int]) -> list[int | None]:
     def read() -> list[int | None]:
-        with closing(open_log_reader(world.url, topic_prefix=world.prefix, app_id="app")) as reader:
+        with closing(world.reader()) as reader:
             return [reader.committed_offset(*place) for place in places]
 
     return await asyncio.to_thread(read)

@@ -2,17 +2,21 @@
 
 import asyncio
 import shutil
+import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
 from control_plane.adapters.faust import FaustBackbone, open_log_reader
+from control_plane.adapters.memory import MemoryBackbone, MemoryLog
 from control_plane.messages.topics import EVENTS
 from control_plane.ports.backbone import GroupReader, Output, Owner, Record
+from control_plane.ports.log_reader import LogReader
 
 PARTITIONS = 2
 
@@ -25,13 +29,22 @@ class World:
     url: str
     path: Path
     prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:10]}-")
+    _memory: MemoryLog = field(
+        default_factory=lambda: MemoryLog(lambda: round(time.time() * 1000), partitions=PARTITIONS)
+    )
 
     @property
     def is_kafka(self) -> bool:
         return self.kind == "kafka"
 
-    def backbone(self, worker: str = "one", *, partitions: int = PARTITIONS) -> FaustBackbone:
+    @property
+    def is_memory(self) -> bool:
+        return self.kind.startswith("memory")
+
+    def backbone(self, worker: str = "one", *, partitions: int = PARTITIONS) -> Any:
         """A worker's backbone, with a data directory of its own."""
+        if self.is_memory:
+            return MemoryBackbone(self._memory, order="stepwise" if self.kind.endswith("not-atomic") else "atomic")
         return FaustBackbone(
             self.url, partitions=partitions, data_dir=self.path / worker, app_id="app", topic_prefix=self.prefix
         )
@@ -43,7 +56,7 @@ class World:
         *,
         groups: dict[str, tuple[tuple[str, ...], GroupReader]] | None = None,
         worker: str = "one",
-    ) -> AsyncIterator[FaustBackbone]:
+    ) -> AsyncIterator[Any]:
         """A started backbone. What makes it give up fails the test."""
         backbone = self.backbone(worker)
         if owner is not None:
@@ -65,13 +78,20 @@ class World:
         """Every record of a topic, as a stranger sees them."""
         return await asyncio.to_thread(self._read, topic)
 
+    def reader(self) -> LogReader:
+        """The log for who only reads it; blocking."""
+        if self.is_memory:
+            return self._memory
+        return open_log_reader(self.url, topic_prefix=self.prefix, app_id="app")
+
     def _read(self, topic: str) -> list[Record]:
-        reader = open_log_reader(self.url, topic_prefix=self.prefix)
-        try:
+        with closing(self.reader()) as reader:
             partitions = range(reader.partitions(topic))
             return [record for partition in partitions for record in reader.read(topic, partition)]
-        finally:
-            reader.close()
+
+    def fetched_ahead(self, backbone: Any) -> int:
+        """Records of one partition of the loop that wait for their owner, at the most."""
+        return 0 if self.is_memory else max(lane.waiting for lane in backbone._owner_part.lanes.values())
 
     async def rebalance(self, backbone: FaustBackbone) -> None:
         """Have the loop group's partitions revoked and assigned again."""
