@@ -183,7 +183,7 @@ def test_settings_that_wait_for_a_restart_are_named(up: Running) -> None:
 
 def test_a_new_executor_carries_out_what_its_intent_says_from_then_on(up: Running) -> None:
     intent = BARE["intents/slow_down.yaml"].replace("dry_run", "lever")
-    lever = "executor: lever\nkind: command\nargv: [touch, \"pulled-{subject.name}\"]\ncwd: .\n"
+    lever = 'executor: lever\nkind: command\nargv: [touch, "pulled-{subject.name}"]\ncwd: .\n'
     written(up.folder, **{"intents/slow_down.yaml": intent, "executors/lever.yaml": lever})
 
     applied(up)
