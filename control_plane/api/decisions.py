@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query
 
 from control_plane.api import gathering, reading, shapes
-from control_plane.api.paging import FILTER_CHARS_MAX, Paging, link_next, page_of, paging
+from control_plane.api.paging import FILTER_CHARS_MAX, Paged, page_of
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.api.reading import Reader
 from control_plane.messages import topics
 from control_plane.ports.audit import Audit, Kept
 
-_Paging = Annotated[Paging, Depends(paging)]
 _Subject = Annotated[str | None, Query(max_length=FILTER_CHARS_MAX, description="kind/name")]
 _Id = Annotated[str, Path(max_length=FILTER_CHARS_MAX, description="A message id.")]
 
@@ -24,12 +23,9 @@ def decision_routes(ports: ApiPorts, reader: Reader) -> APIRouter:
     audit = ports.audit
 
     @router.get("", summary="List decisions", response_model=shapes.DecisionList, responses=documented(422))
-    async def listed(
-        request: Request, response: Response, paging: _Paging, subject: _Subject = None
-    ) -> shapes.DecisionList:
+    async def listed(paging: Paged, subject: _Subject = None) -> shapes.DecisionList:
         """What agents proposed, each with its verdict."""
         found, after = await page_of(audit, paging, topic=topics.DECISIONS, subject=subject)
-        link_next(request, response, after)
         items, verdicts = reader.each(found, reading.decision), await gathering.verdicts_of(audit, found)
         for item in items:
             item.verdict = gathering.shaped(verdicts.get(item.id), reading.verdict)
@@ -63,12 +59,9 @@ def command_routes(ports: ApiPorts, reader: Reader) -> APIRouter:
     audit = ports.audit
 
     @router.get("", summary="List commands", response_model=shapes.CommandList, responses=documented(422))
-    async def listed(
-        request: Request, response: Response, paging: _Paging, subject: _Subject = None
-    ) -> shapes.CommandList:
+    async def listed(paging: Paged, subject: _Subject = None) -> shapes.CommandList:
         """What was allowed to be done, each with what came of it."""
         found, after = await page_of(audit, paging, topic=topics.COMMANDS, subject=subject)
-        link_next(request, response, after)
         items, outcomes = reader.each(found, reading.command), await gathering.outcomes_of(audit, found)
         for item in items:
             item.outcome = gathering.shaped(outcomes.get(item.id), reading.outcome)
@@ -89,12 +82,9 @@ def effect_routes(ports: ApiPorts, reader: Reader) -> APIRouter:
     router = APIRouter(prefix="/v1/effects", tags=["effects"])
 
     @router.get("", summary="List effects", response_model=shapes.EffectList, responses=documented(422))
-    async def listed(
-        request: Request, response: Response, paging: _Paging, subject: _Subject = None
-    ) -> shapes.EffectList:
+    async def listed(paging: Paged, subject: _Subject = None) -> shapes.EffectList:
         """Whether actions did what their decisions promised."""
         found, after = await page_of(ports.audit, paging, topic=topics.EFFECTS, subject=subject)
-        link_next(request, response, after)
         return shapes.EffectList(items=reader.each(found, reading.effect), next_after=after)
 
     return router

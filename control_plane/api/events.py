@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from control_plane.api import reading
 from control_plane.api.admission import admit_all
 from control_plane.api.cloudevents import BATCH, STRUCTURED, events_in
-from control_plane.api.paging import FILTER_CHARS_MAX, SEQUENCE_MAX, Paging, link_next, page_of, paging
+from control_plane.api.paging import FILTER_CHARS_MAX, SEQUENCE_MAX, Paged, page_of
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.api.reading import Reader
@@ -76,15 +76,12 @@ def event_routes(ports: ApiPorts, reader: Reader, streams: Streams) -> APIRouter
 
     @router.get("", summary="List events", response_model=EventList, responses=documented(422))
     async def listed(
-        request: Request,
-        response: Response,
-        paging: Annotated[Paging, Depends(paging)],
+        paging: Paged,
         type: Annotated[str | None, _Filter] = None,
         subject: Annotated[str | None, _Filter] = None,
     ) -> EventList:
         """Events as they were recorded, outcomes that came back among them."""
         found, after = await page_of(ports.audit, paging, topic=topics.EVENTS, type=type, subject=subject)
-        link_next(request, response, after)
         return EventList(items=reader.each(found, reading.event), next_after=after)
 
     @router.get(

@@ -2,59 +2,51 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path
 
 from control_plane.api import reading, shapes
-from control_plane.api.paging import FILTER_CHARS_MAX, Paging, link_next, page_of, paging
+from control_plane.api.paging import FILTER_CHARS_MAX, Paged, Paging, page_of
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.api.reading import Reader
 from control_plane.messages import topics
 
-_Paging = Annotated[Paging, Depends(paging)]
-
 
 def flow_routes(ports: ApiPorts, reader: Reader) -> APIRouter:
     """The routes for flows, subjects and dead letters."""
-    router = APIRouter(prefix="/v1", tags=["flows"])
+    router = APIRouter(prefix="/v1")
+
+    async def messages(what: str, name: str, paging: Paging, **about: str) -> shapes.MessageList:
+        found, after = await page_of(ports.audit, paging, **about)
+        if not found and not paging.after:
+            raise ProblemError.not_found(what, name, "/v1/events")
+        return shapes.MessageList(items=reader.each(found, reading.message), next_after=after)
 
     @router.get(
         "/flows/{correlation_id}",
+        tags=["flows"],
         summary="Show a flow",
         response_model=shapes.MessageList,
         responses=documented(404, 422),
     )
     async def flow(
-        request: Request,
-        response: Response,
-        correlation_id: Annotated[str, Path(max_length=FILTER_CHARS_MAX)],
-        paging: _Paging,
+        correlation_id: Annotated[str, Path(max_length=FILTER_CHARS_MAX)], paging: Paged
     ) -> shapes.MessageList:
         """Everything that followed from one root event. `causation_id` tells what follows from what."""
-        found, after = await page_of(ports.audit, paging, correlation_id=correlation_id)
-        if not found and not paging.after:
-            raise ProblemError.not_found("flow", correlation_id, "/v1/events")
-        link_next(request, response, after)
-        return shapes.MessageList(items=reader.each(found, reading.message), next_after=after)
+        return await messages("flow", correlation_id, paging, correlation_id=correlation_id)
 
     @router.get(
         "/subjects/{subject:path}",
+        tags=["flows"],
         summary="Show a subject",
         response_model=shapes.MessageList,
         responses=documented(404, 422),
     )
     async def subject(
-        request: Request,
-        response: Response,
-        subject: Annotated[str, Path(max_length=FILTER_CHARS_MAX, description="kind/name")],
-        paging: _Paging,
+        subject: Annotated[str, Path(max_length=FILTER_CHARS_MAX, description="kind/name")], paging: Paged
     ) -> shapes.MessageList:
         """Every message about one subject, as the audit store holds them."""
-        found, after = await page_of(ports.audit, paging, subject=subject)
-        if not found and not paging.after:
-            raise ProblemError.not_found("subject", subject, "/v1/events")
-        link_next(request, response, after)
-        return shapes.MessageList(items=reader.each(found, reading.message), next_after=after)
+        return await messages("subject", subject, paging, subject=subject)
 
     @router.get(
         "/dead-letters",
@@ -63,10 +55,9 @@ def flow_routes(ports: ApiPorts, reader: Reader) -> APIRouter:
         responses=documented(422),
         tags=["dead letters"],
     )
-    async def dead_letters(request: Request, response: Response, paging: _Paging) -> shapes.DeadLetterList:
+    async def dead_letters(paging: Paged) -> shapes.DeadLetterList:
         """What could not be processed: where it stands, why, and what to change."""
         found, after = await page_of(ports.audit, paging, topic=topics.DEAD_LETTERS)
-        link_next(request, response, after)
         return shapes.DeadLetterList(items=reader.each(found, reading.dead_letter), next_after=after)
 
     return router

@@ -1,10 +1,10 @@
 """Lists by keyset: a page goes on after the sequence of the last item seen, whatever arrives meanwhile."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi import Depends, Query, Request, Response
 
 from control_plane.ports.audit import Audit, Kept, Page
 
@@ -14,25 +14,31 @@ SEQUENCE_MAX: Final = 2**63 - 1
 FILTER_CHARS_MAX: Final = 512
 
 
-class Paging(BaseModel):
-    """How much of a list, and from where."""
-
-    model_config = ConfigDict(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paging:
+    """How much of a list, and from where; and where to say that it goes on."""
 
     limit: int
     after: int
     order: Literal["newest", "oldest"]
+    request: Request
+    response: Response
 
 
-def paging(
+def _paging(
+    request: Request,
+    response: Response,
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="At most so many items.")] = LIMIT_DEFAULT,
     after: Annotated[
         int, Query(ge=0, le=SEQUENCE_MAX, description="Go on after the item with this sequence; 0 begins.")
     ] = 0,
     order: Annotated[Literal["newest", "oldest"], Query(description="Which end to begin at.")] = "newest",
 ) -> Paging:
-    """The paging parameters of a request."""
-    return Paging(limit=limit, after=after, order=order)
+    return Paging(limit=limit, after=after, order=order, request=request, response=response)
+
+
+Paged = Annotated[Paging, Depends(_paging)]
+"""The paging parameters of a request."""
 
 
 async def page_of(
@@ -44,7 +50,8 @@ async def page_of(
     subject: str | None = None,
     correlation_id: str | None = None,
 ) -> tuple[Sequence[Kept], int | None]:
-    """One page, and where the next begins; None when this was the last. Filters are as in `ports.audit.Page`."""
+    """One page, and where the next begins, which the answer's `Link` says too; None when this was the last. Filters
+    are as in `ports.audit.Page`."""
     found = await audit.query(
         Page(
             topic=topic,
@@ -59,10 +66,6 @@ async def page_of(
     if len(found) <= paging.limit:
         return found, None
     kept = found[: paging.limit]
-    return kept, kept[-1].sequence
-
-
-def link_next(request: Request, response: Response, after: int | None) -> None:
-    """Say where the next page is."""
-    if after is not None:
-        response.headers["Link"] = f'<{request.url.include_query_params(after=after)}>; rel="next"'
+    after = kept[-1].sequence
+    paging.response.headers["Link"] = f'<{paging.request.url.include_query_params(after=after)}>; rel="next"'
+    return kept, after

@@ -1,6 +1,8 @@
 """Commands that are a service: up and worker. They run until SIGINT or SIGTERM."""
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,39 +10,24 @@ import typer
 
 from control_plane.cli.logs import begin_logging
 from control_plane.cli.places import HERE, WorkspaceArgument, settings_of
-from control_plane.settings import SETTINGS
+from control_plane.settings import SETTINGS, Setting
 
-_HELP = {setting.name: setting.help for setting in SETTINGS}
-Backbone = Annotated[str | None, typer.Option(help=_HELP["backbone"])]
-Store = Annotated[str | None, typer.Option(help=_HELP["store"])]
-PolicyEngine = Annotated[str | None, typer.Option(help=_HELP["policy_engine"])]
-Listen = Annotated[str | None, typer.Option(help=_HELP["listen"])]
-Durability = Annotated[str | None, typer.Option(help=_HELP["durability"])]
-Partitions = Annotated[int | None, typer.Option(help=_HELP["partitions"])]
-DataDir = Annotated[str | None, typer.Option(help=_HELP["data_dir"])]
-BuiltIn = Annotated[
-    bool | None, typer.Option("--policies-builtin/--no-policies-builtin", help=_HELP["policies.builtin"])
-]
+Overrides = Mapping[str, Any]
+"""Settings that were given on the command line; None where one was not."""
+
 LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error; what is logged goes to stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Say what was started as one line of JSON.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("up")(up)
-    app.command("worker")(worker)
+    app.command("up")(_with_settings(up))
+    app.command("worker")(_with_settings(worker))
 
 
 def up(
+    overrides: Overrides,
     workspace: WorkspaceArgument = HERE,
-    backbone: Backbone = None,
-    store: Store = None,
-    policy_engine: PolicyEngine = None,
-    listen: Listen = None,
-    durability: Durability = None,
-    partitions: Partitions = None,
-    data_dir: DataDir = None,
-    policies_builtin: BuiltIn = None,
     log_level: LogLevel = "info",
     as_json: Json = False,
 ) -> None:
@@ -50,16 +37,6 @@ def up(
 
     Next, elsewhere: setpoint events tail
     """
-    overrides = {
-        "backbone": backbone,
-        "store": store,
-        "policy_engine": policy_engine,
-        "listen": listen,
-        "durability": durability,
-        "partitions": partitions,
-        "data_dir": data_dir,
-        "policies.builtin": policies_builtin,
-    }
     _run(workspace, overrides, None, log_level, as_json)
 
 
@@ -67,15 +44,8 @@ def worker(
     role: Annotated[
         list[str], typer.Option(help="loop, agents, executors, recorder, triggers or api; may be given again.")
     ],
+    overrides: Overrides,
     workspace: WorkspaceArgument = HERE,
-    backbone: Backbone = None,
-    store: Store = None,
-    policy_engine: PolicyEngine = None,
-    listen: Listen = None,
-    durability: Durability = None,
-    partitions: Partitions = None,
-    data_dir: DataDir = None,
-    policies_builtin: BuiltIn = None,
     log_level: LogLevel = "info",
     as_json: Json = False,
 ) -> None:
@@ -83,22 +53,38 @@ def worker(
 
     Ends with SIGINT or SIGTERM. Roles in processes of their own share a log: give --backbone kafka://...
     """
-    overrides = {
-        "backbone": backbone,
-        "store": store,
-        "policy_engine": policy_engine,
-        "listen": listen,
-        "durability": durability,
-        "partitions": partitions,
-        "data_dir": data_dir,
-        "policies.builtin": policies_builtin,
-    }
     _run(workspace, overrides, role, log_level, as_json)
 
 
-def _run(
-    workspace: Path, overrides: Mapping[str, Any], roles: Sequence[str] | None, log_level: str, as_json: bool
-) -> None:
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each setting, in the place of its `overrides`."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        parameters += [_option(setting) for setting in SETTINGS] if parameter.name == "overrides" else [parameter]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        overrides = {setting.name: given.pop(_keyword(setting)) for setting in SETTINGS}
+        command(overrides=overrides, **given)
+
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _option(setting: Setting) -> inspect.Parameter:
+    kind = type(setting.default) if isinstance(setting.default, bool | int) else str
+    names = f"{setting.option}/--no-{setting.option.removeprefix('--')}" if kind is bool else setting.option
+    annotation = Annotated[kind | None, typer.Option(names, help=setting.help)]  # type: ignore[valid-type]
+    return inspect.Parameter(_keyword(setting), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _keyword(setting: Setting) -> str:
+    return setting.name.replace(".", "_")
+
+
+def _run(workspace: Path, overrides: Overrides, roles: Sequence[str] | None, log_level: str, as_json: bool) -> None:
     # Wrong settings are told before the service is imported, which takes seconds.
     begin_logging(log_level)
     settings = settings_of(workspace, overrides)

@@ -14,7 +14,7 @@ from msgspec import Meta, field
 from control_plane.executors.processes import COMMAND_ID, HOME, SUBJECT, end_marked, marked
 from control_plane.executors.program import Ran, run_program
 from control_plane.executors.templates import ParameterMissing, Template
-from control_plane.executors.tools import ExecutorTools, Gathering, Keys, Places, Text, VariableName, seconds
+from control_plane.executors.tools import ExecutorTools, Gathering, Keys, Places, RetryKeys, Text, VariableName, seconds
 from control_plane.sdk import Attempt, Command, Duration, Executor, Found
 
 DETAIL_CHARS_MAX = 300
@@ -34,13 +34,6 @@ class ReconcileKeys(Keys, frozen=True):
     absent_codes: Annotated[list[Code], Meta(min_length=1)]
     done_codes: list[Code] = field(default_factory=lambda: [0])
     settle: Duration = "1s"
-
-
-class RetryKeys(Keys, frozen=True):
-    """Only where nothing was done, or where the intent is idempotent."""
-
-    attempts: Annotated[int, Meta(ge=1, le=20)] = 3
-    backoff: Duration = "1s"
 
 
 class CommandKeys(Keys, frozen=True):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from control_plane.executors.tools import Keys, Places, VariableName
+from control_plane.executors.tools import Keys, Places, RetryKeys, VariableName
 from control_plane.sdk import Duration
 
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/{}]+", max_length=2_000, description="http://host:port/path.")]
@@ -39,13 +39,6 @@ class ReconcileKeys(Keys, frozen=True):
     absent_when: Condition
     method: Literal["GET", "HEAD", "POST"] = "GET"
     settle: Duration = "2s"
-
-
-class RetryKeys(Keys, frozen=True):
-    """Only where the answer proves that nothing was done, or where the intent is idempotent."""
-
-    attempts: Annotated[int, Meta(ge=1, le=20)] = 3
-    backoff: Duration = "1s"
 
 
 class HttpKeys(Keys, frozen=True):

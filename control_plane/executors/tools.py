@@ -72,6 +72,13 @@ class Keys(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of what `executors/*.yaml` says of a kind: unknown keys are refused."""
 
 
+class RetryKeys(Keys, frozen=True):
+    """Only where it is sure that nothing was done, or where the intent is idempotent."""
+
+    attempts: Annotated[int, Meta(ge=1, le=20)] = 3
+    backoff: Duration = "1s"
+
+
 def seconds(duration: Duration) -> float:
     """A duration of a definition."""
     return parse_duration_ms(duration) / 1000

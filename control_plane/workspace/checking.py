@@ -12,12 +12,12 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from control_plane.catalogue import ControlItem
-from control_plane.catalogue.definitions import EventType, IntentDefinition, Name, RuleDefinition
+from control_plane.catalogue.definitions import EventType, IntentDefinition, RuleDefinition
 from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX
 from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import ExpressionInvalid, Expressions
 from control_plane.ports.schemas import SchemaInvalid, SchemaViolation
-from control_plane.workspace.declarations import Declared, Documents
+from control_plane.workspace.declarations import Declared, Documents, is_name
 from control_plane.workspace.expression_checks import ExpressionChecks, FieldsOfRows
 from control_plane.workspace.flaws import Flaws, Place, did_you_mean, shown
 from control_plane.workspace.python_files import line_with, raised_at
@@ -201,7 +201,7 @@ def _misdeclared(agent: Agent) -> str | None:
     for key in ("name", "version"):
         if not (isinstance(getattr(agent, key, None), str) and getattr(agent, key)):
             return f"the agent's {key} is no text"
-    if not _is(_NameOnly, agent.name):
+    if not is_name(agent.name):
         return f"the agent's name {shown(agent.name)} is no name: lower case, digits and underscores"
     for key in ("listens_to", "reads", "intents"):
         value = getattr(agent, key, None)
@@ -219,10 +219,6 @@ def _is(shape: type[Struct], text: str) -> bool:
     except msgspec.ValidationError:
         return False
     return True
-
-
-class _NameOnly(Struct):
-    text: Name
 
 
 class _TypeOnly(Struct):

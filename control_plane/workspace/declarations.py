@@ -74,6 +74,15 @@ class Documents:
     tables: Tables
 
 
+def is_name(text: object) -> bool:
+    """Whether something can be called so."""
+    try:
+        msgspec.convert({"name": text}, _Named)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def canonical(value: Any) -> str:
     """JSON with sorted keys: the same value always gives the same text."""
     return msgspec.json.encode(value, order="sorted").decode()
@@ -158,12 +167,12 @@ class _Reading:
         if named is None:
             self._flaws.extend([_without_head(file, node, head)])
             return None
-        try:
-            return msgspec.convert({"name": named.plain()}, _Named).name
-        except msgspec.ValidationError:
-            problem = f"{head} cannot be called {shown(named.plain())}"
-            self._flaws.add(file, named, problem, "Write a name: lower case, digits and underscores.")
-            return None
+        name = named.plain()
+        if is_name(name):
+            return str(name)
+        problem = f"{head} cannot be called {shown(name)}"
+        self._flaws.add(file, named, problem, "Write a name: lower case, digits and underscores.")
+        return None
 
 
 def _without_head(file: str, node: Node, head: str) -> Flaw:

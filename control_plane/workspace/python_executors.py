@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
 from control_plane.catalogue import ControlItem
-from control_plane.catalogue.definitions import Name
 from control_plane.sdk import Executor
-from control_plane.workspace.declarations import Documents, canonical
+from control_plane.workspace.declarations import Documents, canonical, is_name
 from control_plane.workspace.files import Folder, SourceFile
 from control_plane.workspace.flaws import Flaws, Place, shown
 from control_plane.workspace.python_files import (
@@ -122,7 +118,7 @@ def _incomplete(declared: type[Executor], source: str) -> Iterator[Complaint]:
 
 def _misdeclared(executor: Executor, source: str) -> Iterator[Complaint]:
     """What an executor says of itself that it cannot mean."""
-    if not _is_name(executor.name):
+    if not is_name(executor.name):
         cure = "Write lower case, digits and underscores."
         yield line_with("name", source), f"the executor's name {shown(executor.name)} is no name", cure
     numbers = (
@@ -141,15 +137,3 @@ def _misdeclared(executor: Executor, source: str) -> Iterator[Complaint]:
         if not (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most):
             cure = f"Write a whole number from 1 to {most}."
             yield line_with(attribute, source), f"{attribute} is {shown(value)}", cure
-
-
-def _is_name(text: object) -> bool:
-    try:
-        msgspec.convert({"text": text}, _NameOnly)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-class _NameOnly(Struct):
-    text: Name

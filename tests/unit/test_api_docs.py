@@ -72,3 +72,9 @@ async def test_nothing_else_is_served_beside_it(path: str) -> None:
 
 async def test_the_page_is_no_part_of_the_api() -> None:
     assert not [path for path in a_world().app.openapi()["paths"] if path.startswith("/docs")]
+
+
+async def test_every_route_stands_under_one_heading() -> None:
+    for path, methods in a_world().app.openapi()["paths"].items():
+        for operation in methods.values():
+            assert len(operation["tags"]) == 1, path
