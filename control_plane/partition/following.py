@@ -38,8 +38,10 @@ def following(partition: int, record: Record, before: Row, done: Done) -> Follow
     encoded = encode_row(done.row)
     if len(encoded) > ROW_BYTES_MAX:
         return unfolded(partition, record, before, _too_large())
+    outputs = _held_outputs(partition, record, done) if done.said else []
+    if not done.failures:
+        return Following(done.row, encoded, outputs, [])
     letters = [letter_of(record, failure.reason, done.row.subject, failure.agent) for failure in done.failures]
-    outputs = _held_outputs(partition, record, done)
     outputs += [buried(partition, record, letter) for letter in letters]
     return Following(done.row, encoded, outputs, letters)
 

@@ -62,8 +62,11 @@ class Batch:
         if touched.held and touched.held_bytes + said_bytes > HELD_BYTES_MAX:
             self.end = min(self.end, offset)
             return False
-        if not self.fits_outputs(said_bytes + stored_bytes - touched.stored_bytes, offset):
+        more_bytes = said_bytes + stored_bytes - touched.stored_bytes
+        if self._bytes and self._bytes + more_bytes > COMMIT_BYTES_MAX:
+            self.end = min(self.end, offset)
             return False
+        self._bytes += more_bytes
         touched.stored_bytes = stored_bytes
         touched.held_bytes += said_bytes
         return True
@@ -79,6 +82,8 @@ class Batch:
 
 def output_bytes(outputs: Sequence[HeldOutput]) -> int:
     """What outputs take, in a row as on the log."""
+    if not outputs:  # Most events are only folded.
+        return 0
     return sum([len(output.key) + len(output.value) for output in outputs]) + _OUTPUT_BYTES * len(outputs)
 
 
