@@ -45,12 +45,13 @@ def main() -> int:
         found[name] = _measured(backbone, asked.rounds, asked.events)
         if not asked.as_json:
             print(_table(name, found[name]), flush=True)
-    found["rules"] = _run("tests.bench.rules")
+    found |= {name: _run(f"tests.bench.{name}") for name in tables}
     found["rulebook"] = rulebook.measured(asked.rounds, asked.events)
     if asked.as_json:
         print(json.dumps(found))
     else:
-        print(rules.table(found["rules"]))
+        for name, table in tables.items():
+            print(table(found[name]))
         print(rulebook.table(found["rulebook"]))
     return 0
 
