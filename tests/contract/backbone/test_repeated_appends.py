@@ -37,10 +37,12 @@ class Loop(Partitions, Changed):
         Changed.__init__(self)
         Partitions.__init__(self, engine=builders.ScriptedEngine(), controls=builders.ControlsAt(self.set))
         self.committed_below = 0
+        self.stored: RowReader | None = None
 
     async def assigned(self, partition: int, rows: RowReader, start: Start) -> None:
         await super().assigned(partition, rows, start)
-        self.stored = rows if partition == PARTITION else self.stored
+        if partition == PARTITION:
+            self.stored = rows
 
     def committed(self, partition: int, commit: Commit) -> None:
         super().committed(partition, commit)
@@ -77,6 +79,7 @@ async def test_whatever_is_repeated_after_a_lost_answer_is_folded_once(
         [command] = [decode(record.value, Command) for record in await kafka_world.read(topics.COMMANDS)]
         await append_twice(encode(builders.outcome(command, at_ms=now_ms)))
         await append_twice(encode_event(builders.tick(at_ms=now_ms)))
+        assert owner.stored is not None, "the partition was assigned"
         row = decode_row(decode_stored(owner.stored.get(SUBJECT.encode()) or b"").row)
         on_log = Counter(json.loads(record.value)["type"] for record in await kafka_world.read(topics.EVENTS))
         said = {topic: len(await kafka_world.read(topic)) for topic in SAID}
