@@ -23,7 +23,7 @@ class JsonSchemaValidator:
             return
         first = next(iter(self._validator.iter_errors(value)))
         field = ".".join(str(step) for step in first.instance_path)
-        raise SchemaViolation(first.message[:DETAIL_CHARS_MAX], field)
+        raise SchemaViolation(_detail(first, value)[:DETAIL_CHARS_MAX], field)
 
 
 class JsonSchemas:
@@ -38,3 +38,15 @@ class JsonSchemas:
         except (ValueError, jsonschema_rs.ReferencingError) as exc:
             raise SchemaInvalid(str(exc)[:DETAIL_CHARS_MAX]) from exc
         return JsonSchemaValidator(validator)
+
+
+def _detail(found: jsonschema_rs.ValidationError, value: Any) -> str:
+    """What is wrong. Where no field at all is allowed, the library names the value and not the field."""
+    if not isinstance(found.kind, jsonschema_rs.ValidationErrorKind.FalseSchema):
+        return found.message
+    for step in found.instance_path:
+        value = value[step]
+    if not isinstance(value, dict):
+        return found.message
+    names = ", ".join(repr(name) for name in value)
+    return f"no fields are allowed here, and these were sent: {names}"
