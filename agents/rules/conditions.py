@@ -102,7 +102,27 @@ class LastWord:
         return "nothing was heard yet" if kept is None else f"the last match was heard {now_ms - int(kept)} ms ago"
 
 
-class Absent:
+class Steady:
+    """What is the same of every condition that does not rest on the last event alone: time makes it ripe, what is kept
+    does not go stale, and what ends it ends it now."""
+
+    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
+        return since_ms + for_ms
+
+    def fresh(self, kept: Any, now_ms: int) -> bool:
+        return True
+
+    def held_ms(self, kept: Any, now_ms: int) -> int:
+        return now_ms
+
+    def begins_ms(self, kept: Any) -> int | None:
+        return None
+
+    def ends_ms(self, kept: Any) -> int | None:
+        return None
+
+
+class Absent(Steady):
     """Holds once the last match was heard long enough ago. Keeps its log time and its source."""
 
     kind = key = "absent"
@@ -119,20 +139,8 @@ class Absent:
     def holds(self, kept: Any, now_ms: int) -> bool:
         return kept is not None and now_ms - kept["last_ms"] >= self.quiet_ms
 
-    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
-        return since_ms + for_ms
-
-    def fresh(self, kept: Any, now_ms: int) -> bool:
-        return True
-
-    def held_ms(self, kept: Any, now_ms: int) -> int:
-        return now_ms
-
     def begins_ms(self, kept: Any) -> int | None:
         return None if kept is None else kept["last_ms"] + self.quiet_ms
-
-    def ends_ms(self, kept: Any) -> None:
-        return None
 
     def standing(self, kept: Any, now_ms: int) -> str:
         if kept is None:

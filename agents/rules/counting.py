@@ -8,13 +8,13 @@ longer than one window of log time: what comes later than that counts alone.
 from bisect import insort
 from typing import Any
 
-from agents.rules.conditions import Heard
+from agents.rules.conditions import Heard, Steady
 
 BUCKETS_PER_WINDOW = 20
 """The edge of a rate's window is exact to a twentieth of its length."""
 
 
-class Count:
+class Count(Steady):
     """Holds while at least `least` matches lie in the window. Keeps the newest times, as many as it asks for: no other
     can ever matter."""
 
@@ -39,18 +39,6 @@ class Count:
     def holds(self, kept: Any, now_ms: int) -> bool:
         ends_ms = self.ends_ms(kept)
         return ends_ms is not None and now_ms < ends_ms
-
-    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
-        return since_ms + for_ms
-
-    def fresh(self, kept: Any, now_ms: int) -> bool:
-        return True
-
-    def held_ms(self, kept: Any, now_ms: int) -> int:
-        return now_ms
-
-    def begins_ms(self, kept: Any) -> None:
-        return None
 
     def ends_ms(self, kept: Any) -> int | None:
         if kept is None or len(kept["times"]) < self._least:
@@ -108,7 +96,7 @@ class Buckets:
         return time_ms - time_ms % self._width_ms
 
 
-class RateAbove:
+class RateAbove(Steady):
     """Holds while more matches lie in the window than a rate allows."""
 
     quiet_ms = 0
@@ -131,18 +119,6 @@ class RateAbove:
     def holds(self, kept: Any, now_ms: int) -> bool:
         return self.counted(kept, now_ms) > self._allowed
 
-    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
-        return since_ms + for_ms
-
-    def fresh(self, kept: Any, now_ms: int) -> bool:
-        return True
-
-    def held_ms(self, kept: Any, now_ms: int) -> int:
-        return now_ms
-
-    def begins_ms(self, kept: Any) -> None:
-        return None
-
     def ends_ms(self, kept: Any) -> int | None:
         if kept is None or self._buckets.counted(kept, kept["heard_ms"]) <= self._allowed:
             return None
@@ -158,7 +134,7 @@ class RateAbove:
         return f"{counted} matches lie within {self._window_ms} ms, and it takes more than {self._allowed}"
 
 
-class RateBelow:
+class RateBelow(Steady):
     """Holds while fewer matches lie in the window than a rate asks for, once the subject was watched for a whole one.
 
     After a silence of a whole window during which the rule did not fire, as when the source itself was silent, the
@@ -190,22 +166,10 @@ class RateBelow:
             return False
         return self.counted(kept, now_ms) < self._wanted
 
-    def ripe_ms(self, kept: Any, since_ms: int, for_ms: int) -> int:
-        return since_ms + for_ms
-
-    def fresh(self, kept: Any, now_ms: int) -> bool:
-        return True
-
-    def held_ms(self, kept: Any, now_ms: int) -> int:
-        return now_ms
-
     def begins_ms(self, kept: Any) -> int | None:
         if kept is None:
             return None
         return max(int(kept["first_ms"]) + self.quiet_ms, self._buckets.falls_ms(kept, self._wanted))
-
-    def ends_ms(self, kept: Any) -> None:
-        return None
 
     def counted(self, kept: Any, now_ms: int) -> int:
         """How many matches the window holds now."""
