@@ -83,11 +83,17 @@ class Commit(Struct, frozen=True, kw_only=True):
 
 class Start(Struct, frozen=True, kw_only=True):
     """Where a partition begins when it is taken: the committed offset and mark, and the record just before it if the
-    log still holds it. A partition that was never committed starts at 0 with an empty mark."""
+    log still holds it. A partition that was never committed starts at 0 with an empty mark.
+
+    `epoch` is this taking's number: it rises each time that the partition is taken, whoever takes it. `generation` says
+    how often a person let the partition go on over a log that was no longer the one it had applied.
+    """
 
     next_offset: int
     mark: bytes
     record_before: Record | None
+    epoch: int = 0
+    generation: int = 0
 
 
 class Position(Struct, frozen=True, gc=False):
