@@ -15,7 +15,7 @@ from control_plane.workspace.control_log import ControlLog
 
 def open_reader(settings: Settings) -> LogReader:
     """The log, to be read without taking part in it."""
-    return open_log_reader(settings.backbone)
+    return open_log_reader(settings.backbone, security=settings.kafka)
 
 
 async def replay(reader: LogReader) -> Report:

@@ -85,6 +85,7 @@ class Service:
             partitions=settings.partitions,
             data_dir=settings.data_dir,
             durability=settings.durability,
+            security=settings.kafka,
         )
         self._telemetry.watch_lag(self.backbone.lag)
 

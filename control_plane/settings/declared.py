@@ -4,15 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from control_plane.settings.kafka import MECHANISMS, PASSWORD_VARIABLE, PROTOCOLS
 from control_plane.settings.values import (
     parse_backbone,
     parse_durability,
     parse_endpoint,
     parse_flag,
+    parse_kafka_mechanism,
+    parse_kafka_protocol,
     parse_partitions,
+    parse_perhaps,
     parse_policy_engine,
     parse_store,
     parse_text,
+    parse_variable,
 )
 
 
@@ -92,4 +97,36 @@ SETTINGS: Final = (
         parse=parse_flag,
         help="Whether the built-in permits and guardrails are in force beside the workspace's own.",
     ),
+    Setting(
+        name="kafka.security_protocol",
+        default=PROTOCOLS[0],
+        parse=parse_kafka_protocol,
+        help="How Kafka is spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
+    ),
+    Setting(
+        name="kafka.sasl_mechanism",
+        default=MECHANISMS[0],
+        parse=parse_kafka_mechanism,
+        help="How Kafka asks who we are: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN.",
+    ),
+    Setting(name="kafka.username", default="", parse=parse_perhaps, help="The user that Kafka knows us as."),
+    Setting(
+        name="kafka.password_env",
+        default=PASSWORD_VARIABLE,
+        parse=parse_variable,
+        help="The variable of the environment that holds the user's password.",
+    ),
+    Setting(
+        name="kafka.ca_file",
+        default="",
+        parse=parse_perhaps,
+        help="Certificates (PEM) that Kafka's own must be signed by. Without it those that this machine trusts.",
+    ),
+    Setting(
+        name="kafka.cert_file",
+        default="",
+        parse=parse_perhaps,
+        help="Our own certificate (PEM), where Kafka asks its clients for one.",
+    ),
+    Setting(name="kafka.key_file", default="", parse=parse_perhaps, help="The key (PEM) of our own certificate."),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from control_plane.errors import InvalidSettings
 from control_plane.settings.declared import SETTINGS
+from control_plane.settings.kafka import NO_SECURITY, KafkaSecurity
 from control_plane.settings.sources import API_KEY_VARIABLE, written
 
 _PASSWORD = re.compile(r"(://[^:/@?]*):[^@/]*@")
@@ -37,6 +38,8 @@ class Settings:
     partitions: int
     data_dir: Path
     policies_builtin: bool
+    kafka: KafkaSecurity = NO_SECURITY
+    """How the log's Kafka, if it is on one, lets us in."""
     api_key: str | None = field(default=None, repr=False)
     """The key that was given explicitly; without one, a service on loopback makes its own."""
     given: tuple[Given, ...] = ()
@@ -86,6 +89,7 @@ class Settings:
             partitions=values["partitions"],
             data_dir=data_dir,
             policies_builtin=values["policies.builtin"],
+            kafka=KafkaSecurity.of(values, workspace, environ),
             api_key=environ.get(API_KEY_VARIABLE) or None,
             given=tuple(_with_followers(given, values["data_dir"])),
         )

@@ -5,14 +5,18 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from control_plane.settings.declared import SETTINGS
+from control_plane.settings.kafka import PASSWORD_VARIABLE
 
 API_VERSION: Final = "setpoint/v1"
 FILE: Final = "setpoint.yaml"
 
 API_KEY_VARIABLE: Final = "SETPOINT_API_KEY"
 URL_VARIABLE: Final = "SETPOINT_URL"
-_VARIABLES_BESIDE: Final = frozenset({API_KEY_VARIABLE, URL_VARIABLE})
-"""Variables of the environment that are no settings: a secret, and where a client finds the service."""
+_VARIABLES_BESIDE: Final = frozenset({API_KEY_VARIABLE, URL_VARIABLE, PASSWORD_VARIABLE})
+"""Variables of the environment that are no settings: secrets, and where a client finds the service."""
+
+_SECTIONS: Final = {"policies": "builtin: true", "kafka": "security_protocol: SASL_SSL"}
+"""Settings that stand together under one key, each with an example."""
 
 
 def written(
@@ -33,26 +37,26 @@ def written(
 
 
 def _from_file(mapping: Mapping[str, Any], flaws: list[str]) -> Iterator[tuple[str, Any]]:
-    top = {setting.name for setting in SETTINGS if "." not in setting.name} | {"policies", "apiVersion"}
+    top = {setting.name for setting in SETTINGS if "." not in setting.name} | {*_SECTIONS, "apiVersion"}
     for key, value in mapping.items():
         if key == "apiVersion":
             if value != API_VERSION:
                 flaws.append(f"apiVersion: {value!r} (from {FILE}) is not known. Write apiVersion: {API_VERSION}.")
         elif key not in top:
             flaws.append(_unknown_key(str(key), top))
-        elif key == "policies":
-            yield from _from_policies(value, flaws)
+        elif key in _SECTIONS:
+            yield from _from_section(key, value, flaws)
         else:
             yield key, value
 
 
-def _from_policies(value: Any, flaws: list[str]) -> Iterator[tuple[str, Any]]:
+def _from_section(section: str, value: Any, flaws: list[str]) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, Mapping):
-        flaws.append(f"policies: {value!r} (from {FILE}) is no mapping. Write policies: {{builtin: true}}.")
+        flaws.append(f"{section}: {value!r} (from {FILE}) is no mapping. Write {section}: {{{_SECTIONS[section]}}}.")
         return
-    known = {setting.name for setting in SETTINGS if setting.name.startswith("policies.")}
+    known = {setting.name for setting in SETTINGS if setting.name.startswith(f"{section}.")}
     for key, part in value.items():
-        name = f"policies.{key}"
+        name = f"{section}.{key}"
         if name in known:
             yield name, part
         else:

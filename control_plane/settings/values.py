@@ -1,13 +1,16 @@
 """What a setting may be: each parser gives the value that is meant, or raises ValueError with what to write instead."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
+
+from control_plane.settings.kafka import MECHANISMS, PROTOCOLS
 
 PARTITIONS_MAX: Final = 1024
 
 _ENDPOINT = re.compile(r"\[([0-9A-Fa-f:.]+)\]:(\d{1,5})|([A-Za-z0-9._-]+):(\d{1,5})")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
 
@@ -39,6 +42,35 @@ def _check_query(query: str, allowed: Mapping[str, str]) -> None:
         if name not in allowed or not re.fullmatch(allowed[name], value):
             known = " or ".join(f"{one}={form}" for one, form in sorted(allowed.items()))
             raise ValueError(f"{name}={value} is not known behind the question mark. Write {known}, or nothing.")
+
+
+def parse_perhaps(value: Any) -> str:
+    """A text that may be left empty."""
+    return "" if value == "" else parse_text(value)
+
+
+def parse_kafka_protocol(value: Any) -> str:
+    return _one_of(PROTOCOLS, value)
+
+
+def parse_kafka_mechanism(value: Any) -> str:
+    return _one_of(MECHANISMS, value)
+
+
+def _one_of(known: Sequence[str], value: Any) -> str:
+    text = parse_text(value).upper()
+    if text not in known:
+        raise ValueError(f"it is not known. Write one of {', '.join(known)}.")
+    return text
+
+
+def parse_variable(value: Any) -> str:
+    text = parse_text(value)
+    if not _VARIABLE.fullmatch(text):
+        raise ValueError(
+            "it is no name of a variable. Write the name of the one that holds the secret, not the secret."
+        )
+    return text
 
 
 def parse_store(value: Any) -> str:

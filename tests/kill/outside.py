@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from control_plane.adapters.faust.kafka_side import KafkaAddress
+from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.messages import topics
 from control_plane.ports.backbone import LOOP_GROUP

@@ -6,7 +6,7 @@ workers of one role become many, fences and claims are taken where `recovery.py`
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from control_plane.adapters.faust.data_dir import DataDir
 from control_plane.adapters.faust.embedded_side import EmbeddedSide
 from control_plane.adapters.faust.followers import Followers
-from control_plane.adapters.faust.kafka_side import KafkaAddress, KafkaSide
+from control_plane.adapters.faust.kafka_address import KafkaAddress
+from control_plane.adapters.faust.kafka_side import KafkaSide
 from control_plane.adapters.faust.library_logs import tame
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, add_rows_table
@@ -22,6 +23,7 @@ from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.errors import BackboneUnavailable, InvalidSettings
 from control_plane.messages.topics import EVENTS
 from control_plane.ports.backbone import LOOP_GROUP, Commit, GroupReader, Output, Owner, Position
+from control_plane.settings import NO_SECURITY, KafkaSecurity
 
 JOIN_TIMEOUT_S = 60.0
 
@@ -57,13 +59,15 @@ class FaustBackbone:
         app_id: str = APP_ID,
         durability: str = "flush",
         topic_prefix: str = "",
+        security: KafkaSecurity = NO_SECURITY,
     ) -> None:
         self.partitions = partitions
         # An embedded log is nobody else's, so its names need no prefix.
-        prefix = topic_prefix or KafkaAddress.parse(url).prefix if url.startswith("kafka:") else ""
+        address = KafkaAddress.parse(url, security) if url.startswith("kafka://") else None
+        prefix = topic_prefix or address.prefix if address is not None else ""
         self._names = Names(prefix=prefix, app_id=app_id, partitions=partitions)
         self._data_dir = DataDir(Path(data_dir))
-        self._side = _side(url, self._names, self._data_dir, durability, self._fail)
+        self._side = _side(address or url, self._names, self._data_dir, durability, self._fail)
         self._owner: Owner | None = None
         self._readers: dict[str, tuple[tuple[str, ...], GroupReader]] = {}
         self._owner_part: OwnerPart | None = None
@@ -196,16 +200,11 @@ class FaustBackbone:
         await asyncio.gather(*(app.part.end() for app in self._apps))
 
 
-def _side(url: str, names: Names, data_dir: DataDir, durability: str, failed: Failed) -> LogSide:
-    sides: dict[str, Callable[[], LogSide]] = {
-        "kafka": lambda: KafkaSide(url, names=names, data_dir=data_dir.tables, member=data_dir.member),
-        "embedded": lambda: EmbeddedSide(
-            url, names=names, data_dir=data_dir.tables, durability=durability, failed=failed
-        ),
-    }
-    scheme = url.partition("://")[0]
-    if scheme not in sides:
+def _side(at: KafkaAddress | str, names: Names, data_dir: DataDir, durability: str, failed: Failed) -> LogSide:
+    if isinstance(at, KafkaAddress):
+        return KafkaSide(at, names=names, data_dir=data_dir.tables, member=data_dir.member)
+    if not at.startswith("embedded://"):
         raise InvalidSettings(
-            f"backbone {url!r} cannot be used. Nothing was started. Write embedded://PATH or kafka://host:port."
+            f"backbone {at!r} cannot be used. Nothing was started. Write embedded://PATH or kafka://host:port."
         )
-    return sides[scheme]()
+    return EmbeddedSide(at, names=names, data_dir=data_dir.tables, durability=durability, failed=failed)

@@ -1,13 +1,12 @@
 """What is Kafka's own in the backbone: topics, transport, the producer, and how commits are written."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from faust.types import TP
 from yarl import URL
 
+from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.adapters.faust.kafka_topics import create_missing
 from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer, KafkaTransport
 from control_plane.adapters.faust.kafka_writer import KafkaLine, KafkaOffsets, KafkaWriter
@@ -15,43 +14,15 @@ from control_plane.adapters.faust.parts import GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, new_app
 from control_plane.adapters.faust.row_store import PartitionRows
 from control_plane.adapters.faust.topics import Names
-from control_plane.errors import InvalidSettings
 from control_plane.messages.topics import EVENTS
 from control_plane.ports.backbone import Commit, Output, Position
-
-BROKERS_DEFAULT_REPLICATION = -1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KafkaAddress:
-    """`kafka://host:port,host2:port2?replication=3&prefix=staging.`; the prefix begins every name on the log."""
-
-    servers: tuple[str, ...]
-    replication: int
-    prefix: str
-
-    @classmethod
-    def parse(cls, url: str) -> "KafkaAddress":
-        parts = urlsplit(url)
-        servers = tuple(server for server in parts.netloc.split(",") if server)
-        query = parse_qs(parts.query)
-        replication = query.get("replication", [str(BROKERS_DEFAULT_REPLICATION)])[0]
-        if not servers or not replication.removeprefix("-").isdigit():
-            raise InvalidSettings(
-                f"backbone {url!r} cannot be read. Nothing was started. Write kafka://host:port,host2:port2."
-            )
-        return cls(servers=servers, replication=int(replication), prefix=query.get("prefix", [""])[0])
-
-    @property
-    def broker(self) -> str:
-        return ";".join(f"kafka://{server}" for server in self.servers)
 
 
 class KafkaSide:
     """Opened with the backbone, closed with it."""
 
-    def __init__(self, url: str, *, names: Names, data_dir: Path, member: Callable[[], str]) -> None:
-        self._address = KafkaAddress.parse(url)
+    def __init__(self, address: KafkaAddress, *, names: Names, data_dir: Path, member: Callable[[], str]) -> None:
+        self._address = address
         self._names = names
         self._data_dir = data_dir
         self._member = member
@@ -59,7 +30,7 @@ class KafkaSide:
         self._writer: KafkaWriter | None = None
 
     async def open(self) -> None:
-        await create_missing(self._address.servers, self._names.plan(), replication=self._address.replication)
+        await create_missing(self._address, self._names.plan())
         # Of an app that is never started: Faust would make a consumer with it, and a thread that nobody ends.
         self._producer = self._app("producer").producer
         await self._producer.start()
@@ -100,6 +71,7 @@ class KafkaSide:
             names=self._names,
             data_dir=self._data_dir,
             member=self._member(),
+            options=self._address.app_options(),
         )
         app.transport = app.producer_transport = KafkaTransport(
             [URL(f"kafka://{s}") for s in self._address.servers], app

@@ -1,15 +1,18 @@
 """Topics on Kafka: those that are missing are created, those that are there must fit. Runs before any app starts."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.adapters.faust.pinned import REQUEST_BYTES_MAX
 from control_plane.adapters.faust.topics import TopicPlan, other_partition_count
-from control_plane.errors import BackboneUnavailable, InvalidSettings
+from control_plane.adapters.faust.unreachable import why_unreachable
+from control_plane.errors import InvalidSettings
 
 CONNECT_TIMEOUT_S = 4.0
 CREATE_TIMEOUT_S = 15.0
@@ -17,35 +20,34 @@ KNOWN_PAUSE_S = 0.02
 KEPT_FOR_EVER = "-1"
 
 
-async def create_missing(servers: Sequence[str], plan: Iterable[TopicPlan], *, replication: int) -> None:
+async def create_missing(address: KafkaAddress, plan: Iterable[TopicPlan]) -> None:
     """Raises BackboneUnavailable, InvalidSettings."""
     wanted = {topic.name: topic for topic in plan}
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(servers), request_timeout_ms=int(CREATE_TIMEOUT_S * 1000))
-    try:
-        await connect(admin, servers)
+    async with connected_admin(address, request_timeout_ms=int(CREATE_TIMEOUT_S * 1000)) as admin:
         found = await partition_counts(admin, wanted)
         _must_fit(found, wanted)
         missing = [topic for name, topic in wanted.items() if name not in found]
         if missing:
-            await _create(admin, missing, replication)
+            await _create(admin, missing, address.replication)
             await _until_known(admin, wanted)
+
+
+@asynccontextmanager
+async def connected_admin(address: KafkaAddress, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Raises BackboneUnavailable or InvalidSettings within seconds."""
+    admin = AIOKafkaAdminClient(**address.client_options(), **options)
+    try:
+        await _connect(admin, address)
+        yield admin
     finally:
         await admin.close()
 
 
-async def connect(admin: AIOKafkaAdminClient, servers: Sequence[str]) -> None:
-    """Raises BackboneUnavailable within seconds."""
+async def _connect(admin: AIOKafkaAdminClient, address: KafkaAddress) -> None:
     try:
         await asyncio.wait_for(admin.start(), CONNECT_TIMEOUT_S)
     except (KafkaError, TimeoutError, OSError) as error:
-        raise unreachable(servers) from error
-
-
-def unreachable(servers: Sequence[str]) -> BackboneUnavailable:
-    return BackboneUnavailable(
-        f"no Kafka answers at {', '.join(servers)}. Nothing was started. Start it (`make services`), or correct "
-        "`backbone`."
-    )
+        raise await why_unreachable(address) from error
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, topics: Iterable[str] | None) -> dict[str, int]:

@@ -11,32 +11,35 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from control_plane.adapters.embedded_log import EmbeddedLog
 from control_plane.adapters.faust.embedded_side import EmbeddedAddress
-from control_plane.adapters.faust.kafka_side import KafkaAddress
-from control_plane.adapters.faust.kafka_topics import CONNECT_TIMEOUT_S, connect, partition_counts, unreachable
+from control_plane.adapters.faust.kafka_address import KafkaAddress
+from control_plane.adapters.faust.kafka_topics import CONNECT_TIMEOUT_S, connected_admin, partition_counts
 from control_plane.adapters.faust.library_logs import tame
 from control_plane.adapters.faust.topics import APP_ID, Names
+from control_plane.adapters.faust.unreachable import unreachable, why_unreachable
 from control_plane.errors import InvalidSettings
 from control_plane.ports.backbone import Record
 from control_plane.ports.log_reader import LogReader
+from control_plane.settings import NO_SECURITY, KafkaSecurity
 
 CHUNK_RECORDS_MAX = 1_000
 
 _T = TypeVar("_T")
 
 
-def open_log_reader(url: str, *, topic_prefix: str = "", app_id: str = APP_ID) -> LogReader:
+def open_log_reader(
+    url: str, *, topic_prefix: str = "", app_id: str = APP_ID, security: KafkaSecurity = NO_SECURITY
+) -> LogReader:
     """A reader of the log at a backbone's URL. Raises BackboneUnavailable, DataTooNew, InvalidSettings."""
     scheme = url.partition("://")[0]
     if scheme == "embedded":
         return EmbeddedLogReader(EmbeddedAddress.parse(url).path, Names(prefix="", app_id=app_id))
     if scheme == "kafka":
-        address = KafkaAddress.parse(url)
-        return KafkaLogReader(address.servers, Names(prefix=topic_prefix or address.prefix, app_id=app_id))
+        address = KafkaAddress.parse(url, security)
+        return KafkaLogReader(address, Names(prefix=topic_prefix or address.prefix, app_id=app_id))
     raise InvalidSettings(f"log {url!r} cannot be read. Write embedded://PATH or kafka://host:port.")
 
 
@@ -81,9 +84,9 @@ class EmbeddedLogReader:
 class KafkaLogReader:
     """Reads topics with a consumer that is in no group, on an event loop in a thread of its own."""
 
-    def __init__(self, servers: tuple[str, ...], names: Names) -> None:
+    def __init__(self, address: KafkaAddress, names: Names) -> None:
         tame()
-        self._servers = servers
+        self._address = address
         self._names = names
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="log reader", daemon=True)
@@ -149,25 +152,16 @@ class KafkaLogReader:
         return found.get(tp, []), await consumer.position(tp)
 
     async def _partition_counts(self) -> dict[str, int]:
-        async with self._admin() as admin:
+        async with connected_admin(self._address) as admin:
             return await partition_counts(admin, None)
 
     async def _committed(self, group: str, tp: TopicPartition) -> int | None:
-        async with self._admin() as admin:
+        async with connected_admin(self._address) as admin:
             try:
                 found = await admin.list_consumer_group_offsets(group, partitions=[tp])
             except KafkaError as error:
-                raise unreachable(self._servers) from error
+                raise unreachable(self._address) from error
         return found[tp].offset if tp in found and found[tp].offset >= 0 else None
-
-    @asynccontextmanager
-    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=list(self._servers))
-        try:
-            await connect(admin, self._servers)
-            yield admin
-        finally:
-            await admin.close()
 
     async def _bounds(self, tp: TopicPartition) -> tuple[int, int]:
         if tp.partition >= self._known.get(tp.topic, 0):
@@ -187,13 +181,13 @@ class KafkaLogReader:
 
     async def _started(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=list(self._servers), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
+            group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", **self._address.client_options()
         )
         try:
             await asyncio.wait_for(consumer.start(), CONNECT_TIMEOUT_S)
         except (KafkaError, TimeoutError, OSError) as error:
             await consumer.stop()
-            raise unreachable(self._servers) from error
+            raise await why_unreachable(self._address) from error
         return consumer
 
     def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:

@@ -6,7 +6,7 @@ port, commits run on a timer). Only the backbone builds apps.
 
 # mypy: disallow-subclassing-any=False
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ REQUEST_BYTES_MAX = RECORD_BYTES_MAX + 64 * 1024
 
 TABLE = "rows"
 
+NO_OPTIONS: Mapping[str, Any] = {}
+
 
 class GroupApp(faust.App):
     """The Faust app of one consumer group in this process. `part` is what is done with its partitions."""
@@ -46,8 +48,11 @@ class NoHttpClient:
     """Stands for the HTTP client of Faust's agents and tables over HTTP, which we have not."""
 
 
-def new_app(group: str, *, broker: str, names: Names, data_dir: Path, member: str) -> GroupApp:
-    """A Faust app that is not started and has no transport yet. `group` is its name on the log."""
+def new_app(
+    group: str, *, broker: str, names: Names, data_dir: Path, member: str, options: Mapping[str, Any] = NO_OPTIONS
+) -> GroupApp:
+    """A Faust app that is not started and has no transport yet. `group` is its name on the log; `options` say how a
+    broker lets it in."""
     app = GroupApp(
         group,
         broker=broker,
@@ -80,6 +85,7 @@ def new_app(group: str, *, broker: str, names: Names, data_dir: Path, member: st
         TableManager="control_plane.adapters.faust.recovery:RowsTableManager",
         # Named so that Faust does not load its own, see library.py.
         HttpClient=NoHttpClient,
+        **options,
     )
     app.finalize()
     return app
