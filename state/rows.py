@@ -5,7 +5,7 @@ the offset up to which it was folded, and the outputs that are not yet acknowled
 """
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -71,11 +71,14 @@ class EffectWatch(Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class OpenContext(Struct, frozen=True, kw_only=True, array_like=True):
-    """A context that a slow agent was sent and has not answered."""
+    """A context that a slow agent was sent. `state` says what became of it: `open` until it is answered, `superseded`
+    once the agent was sent a newer one, `answered` for as long as the agent is not to be asked again."""
 
     context_id: str
     agent: str
     since_ms: int
+    action_version: int = 0
+    state: Literal["open", "superseded", "answered"] = "open"
 
 
 class Standing(Struct, frozen=True, array_like=True, gc=False):
@@ -151,6 +154,7 @@ class HeldOutput(Struct, frozen=True, array_like=True, gc=False):
 class StoredRow(Struct, frozen=True, array_like=True, gc=False):
     """A row as it is stored: what recovery needs to know of it comes first, so that it can be read alone.
 
+    `epoch` is the owner's who wrote it, `generation` the log's whose offsets are in it: another log's say nothing.
     `standings` are how the subject stands in its fleets and how it stood as long as records may come again, the last
     one last; empty when it is not registered.
     """
@@ -158,6 +162,7 @@ class StoredRow(Struct, frozen=True, array_like=True, gc=False):
     due_ms: int | None
     applied: int
     epoch: int
+    generation: int
     held: tuple[HeldOutput, ...]
     standings: tuple[StandingAt, ...]
     row: bytes
@@ -169,6 +174,7 @@ class StoredHead(Struct, frozen=True, array_like=True, gc=False):
     due_ms: int | None
     applied: int
     epoch: int
+    generation: int
     held: tuple[HeldOutput, ...]
     standings: tuple[StandingAt, ...]
 
@@ -212,9 +218,9 @@ def decode_head(raw: bytes) -> StoredHead:
     return _head_decoder.decode(raw)
 
 
-def encode_partition_row(row: Row, earlier: tuple[bytes, ...], epoch: int) -> bytes:
+def encode_partition_row(row: Row, earlier: tuple[bytes, ...], epoch: int, generation: int) -> bytes:
     """A partition's own row as it is stored, with its earlier states."""
-    return _encoder.encode(StoredPartitionRow(None, row.applied, epoch, (), (), encode_row(row), earlier))
+    return _encoder.encode(StoredPartitionRow(None, row.applied, epoch, generation, (), (), encode_row(row), earlier))
 
 
 def decode_partition_row(raw: bytes) -> tuple[bytes, ...]:

@@ -18,7 +18,7 @@ class Case(Struct, frozen=True, kw_only=True):
     `rows` holds the parts that the agent read, as policies see them; `scope` is what `still_when` is evaluated on.
     `granted` is what the agent may ever propose; `from_outside` marks a proposal that was made on an older row;
     `invalid_expression` says which expression of the decision does not compile; `peers` are the other members of the
-    fleets that the subject is in.
+    fleets that the subject is in. `superseded` marks an answer to a context that its agent was sent a newer one after.
     """
 
     decision: Decision
@@ -35,6 +35,7 @@ class Case(Struct, frozen=True, kw_only=True):
     invalid_expression: str | None = None
     peers: tuple[Peers, ...] = ()
     from_outside: bool = False
+    superseded: bool = False
 
     @property
     def catalogued(self) -> Intent:

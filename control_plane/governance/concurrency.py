@@ -10,6 +10,8 @@ BY = "guard.concurrency"
 def check(case: Case) -> Reason | None:
     """Refuses a second live command of one action class, and what no longer holds."""
     decision = case.decision
+    if case.superseded:
+        return Reason("superseded", f"{decision.agent} was asked about {decision.subject} again since; that counts", BY)
     for live in case.row.live:
         if live.action_class == case.catalogued.action_class:
             return Reason(

@@ -10,14 +10,15 @@ from control_plane.causality.lineage import trail_step
 from control_plane.messages import Context, Effect, Event, Outcome, Proposed
 from control_plane.messages.effect import Judgement
 from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX
+from control_plane.ports.agent import ASKS_EVERY_MAX_MS, SLOW_ANSWER_MAX_MS
 from control_plane.ports.expressions import ExpressionMiss, Scope
 from state.rows import EffectWatch, LiveCommand, OpenContext, RecentAction, Row
 
 EFFECT_WATCHES_MAX = 8
 """Windows that one subject may have open; the oldest is judged `unknown` when one more opens."""
 
-SLOW_ANSWER_MAX_MS = 300_000
-"""How long a slow agent's answer is waited for; until then it is sent no other context of the subject."""
+OPEN_CONTEXTS_MAX = 4
+"""Contexts of one agent that a subject remembers; the answer to an older one is dropped."""
 
 
 def with_outcome(row: Row, outcome: Outcome) -> Row | None:
@@ -45,19 +46,48 @@ def with_effect_heard(row: Row, effect: Effect) -> Row | None:
     return None
 
 
-def with_answer(row: Row, proposed: Proposed) -> Row | None:
-    """The row after a slow agent's answer; None when it is not the context that the row waits for."""
-    left = tuple(asked for asked in row.asked if asked.context_id != proposed.context_id)
-    return replace(row, asked=left) if len(left) < len(row.asked) else None
+def with_answer(row: Row, proposed: Proposed, asks_every_ms: int = 0) -> Row | None:
+    """The row after a slow agent's answer; None when it is not to a context that the row waits for.
 
-
-def with_question(row: Row, context: Context) -> Row | None:
-    """The row that has sent a slow agent a context; None while the agent still owes an answer on this subject."""
-    kept = tuple(asked for asked in row.asked if asked.since_ms > row.now_ms - SLOW_ANSWER_MAX_MS)
-    if any(asked.agent == context.agent for asked in kept):
+    What is kept of it, if the agent is asked once within `asks_every_ms`, only keeps it from being asked too soon.
+    """
+    asked = asked_with(row, proposed)
+    if asked is None:
         return None
-    asked = OpenContext(context_id=context.lineage.message_id, agent=context.agent, since_ms=row.now_ms)
-    return replace(row, asked=(*kept, asked))
+    is_kept = asked.state == "open" and row.now_ms - asked.since_ms < asks_every_ms
+    answered = (replace(asked, state="answered"),) if is_kept else ()
+    left = tuple(found for found in row.asked if found is not asked)
+    return replace(row, asked=(*left, *answered))
+
+
+def asked_with(row: Row, proposed: Proposed) -> OpenContext | None:
+    """The context that an answer is to, if the row waits for it."""
+    for asked in row.asked:
+        if asked.context_id == proposed.context_id and asked.state != "answered":
+            return asked
+    return None
+
+
+def with_question(row: Row, context: Context, asks_every_ms: int = 0) -> Row | None:
+    """The row that has sent a slow agent a context; None when the agent is not to be asked now.
+
+    An agent is asked about a subject once within `asks_every_ms`, and not while it owes an answer that could still be
+    acted on: once something was done to the subject, or the answer has been waited for too long, it is asked anew, and
+    what it says to the older context is superseded.
+    """
+    own = [asked for asked in row.asked if asked.agent == context.agent]
+    if any(_still_counts(asked, row, asks_every_ms) for asked in own):
+        return None
+    asked = OpenContext(
+        context_id=context.lineage.message_id,
+        agent=context.agent,
+        since_ms=row.now_ms,
+        action_version=row.action_version,
+    )
+    older = [replace(found, state="superseded") for found in own if found.state != "answered"]
+    long_ago_ms = row.now_ms - ASKS_EVERY_MAX_MS
+    others = [found for found in row.asked if found.agent != context.agent and found.since_ms > long_ago_ms]
+    return replace(row, asked=(*others, *older[1 - OPEN_CONTEXTS_MAX :], asked))
 
 
 def sampled(row: Row, scope: Scope, controls: Controls) -> Row:
@@ -82,6 +112,15 @@ def close_windows(row: Row) -> tuple[Row, tuple[Effect, ...]]:
 def returns(event: Event) -> bool:
     """Whether the event is one of the loop's own messages that comes back."""
     return event.type.startswith(OUTCOME_PREFIX) or event.type in (EFFECT_JUDGED, DECISION_PROPOSED)
+
+
+def _still_counts(asked: OpenContext, row: Row, asks_every_ms: int) -> bool:
+    """Whether what an agent was asked before keeps it from being asked now."""
+    age_ms = row.now_ms - asked.since_ms
+    if age_ms < asks_every_ms:
+        return True
+    is_open = asked.state == "open" and age_ms < SLOW_ANSWER_MAX_MS
+    return is_open and asked.action_version == row.action_version
 
 
 def _window(row: Row, live: LiveCommand, outcome: Outcome) -> EffectWatch:

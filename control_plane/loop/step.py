@@ -103,7 +103,7 @@ def _tick(controls: Controls, row: Row, arrival: Arrival) -> _Run:
 def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _Run:
     before = row
     row, effects = feedback.close_windows(folding.arrived(row, arrival))
-    taken = _taken_in(row, arrival)
+    taken = _taken_in(row, arrival, controls)
     if isinstance(taken, str):
         return Done(row, effects, (), (taken,))
     event = arrival.event
@@ -117,10 +117,10 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     awake, missed = listeners.awake(row.own, shared.scope) if listeners is not None else ((), 0)
     if event.type in controls.folds:
         row = feedback.sampled(row, shared.scope, controls)
-    row, contexts = _brief_slow_agents(listeners.slow if listeners is not None else (), row, shared)
+    row, contexts = _brief_slow_agents(listeners.slow(shared.scope) if listeners is not None else (), row, shared)
     row, proposals, failures = _deliberate(awake, row, shared, controls)
     wanted = [*_brought(event, row, controls), *proposals]
-    row, said = yield from _decided(wanted, before, row, arrival, shared, controls)
+    row, said = yield from _decided(wanted, before, row, arrival, shared, controls, _is_superseded(before, event))
     return Done(row, (*effects, *contexts, *said), failures, missed=missed)
 
 
@@ -144,12 +144,15 @@ def _decided(
     arrival: Arrival,
     shared: briefing.Brief,
     controls: Controls,
+    superseded: bool = False,
 ) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
-    """What became of each decision, in order: the next is judged on the row that the one before it left."""
+    """What became of each decision, in order: the next is judged on the row that the one before it left. `superseded`
+    says that those which the event has brought are to a context that was overtaken by a newer one."""
     said: list[Said] = []
     peers = peers_of(before, row, controls.fleets, arrival.fleets) if wanted else ()
     for found, decision in wanted:
-        row, messages = yield from _approve(_case(found, decision, row, shared, controls, peers), row)
+        case = _case(found, decision, row, shared, controls, peers)
+        row, messages = yield from _approve(replace(case, superseded=True) if superseded else case, row)
         said += messages
     return row, said
 
@@ -168,7 +171,7 @@ def _with_health(
     return row if healthy == row.healthy else replace(row, healthy=healthy)
 
 
-def _taken_in(row: Row, arrival: Arrival) -> Row | str:
+def _taken_in(row: Row, arrival: Arrival, controls: Controls) -> Row | str:
     """The row that has taken the event in, or the note that says why it was dropped."""
     event = arrival.event
     if feedback.returns(event):
@@ -178,7 +181,8 @@ def _taken_in(row: Row, arrival: Arrival) -> Row | str:
             proposed = proposed_of(event)
             if proposed.by_person:
                 return _foreign(row, arrival)
-            matched = feedback.with_answer(row, proposed)
+            found = controls.agent(proposed.agent)
+            matched = feedback.with_answer(row, proposed, 0 if found is None else found.asks_every_ms)
         else:
             matched = feedback.with_effect_heard(row, effect_of(event))
         return "unmatched" if matched is None else matched
@@ -196,7 +200,7 @@ def _brief_slow_agents(agents: tuple[AgentInForce, ...], row: Row, shared: brief
     contexts = []
     for found in agents:
         context = briefing.context_for(found, row, shared)
-        asked = feedback.with_question(row, context)
+        asked = feedback.with_question(row, context, found.asks_every_ms)
         if asked is not None:
             row = asked
             contexts.append(context)
@@ -214,6 +218,14 @@ def _brought(event: Event, row: Row, controls: Controls) -> "list[tuple[AgentInF
         return [(None, replace(decision, **stamps)) for decision in proposed.decisions]
     found = controls.agent(proposed.agent)
     return [(found, replace(decision, controls_revision=controls.revision)) for decision in proposed.decisions]
+
+
+def _is_superseded(before: Row, event: Event) -> bool:
+    """Whether an answer is to a context that its agent was sent a newer one after."""
+    if event.type != DECISION_PROPOSED:
+        return False
+    asked = feedback.asked_with(before, proposed_of(event))
+    return asked is not None and asked.state == "superseded"
 
 
 def _deliberate(

@@ -8,6 +8,12 @@ from msgspec import Struct
 from control_plane.messages import Context, Decision
 from control_plane.ports.expressions import Program
 
+SLOW_ANSWER_MAX_MS = 300_000
+"""How long a slow agent's answer is waited for; after that the agent is asked anew and the older answer superseded."""
+
+ASKS_EVERY_MAX_MS = 86_400_000
+"""Longest time for which a slow agent may leave a subject alone after it was asked about it."""
+
 
 class Silence(Struct, frozen=True, kw_only=True):
     """Why an agent proposed nothing at one moment.
@@ -47,8 +53,22 @@ class Agent(Protocol):
         """What the agent proposes on this event; built with `context.propose`."""
 
 
+class NoDecision(Exception):
+    """A slow agent could not decide. `code` is for metrics and rules, `detail` for people; both are on the log."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
 class SlowAgent(Protocol):
-    """An agent that decides apart. The same declarations as `Agent`, but `decide` is awaited."""
+    """An agent that decides apart. The same declarations as `Agent`, but `decide` is awaited.
+
+    It may declare further, each with a default: `group`, the consumer group that it shares with others (`agents`);
+    `wakes_when`, a compiled expression without which it is not asked; `asks_every_ms`, within which it is asked about
+    one subject once (0); `decide_timeout_s` and `in_flight_max`, how long it may take and how often at once.
+    """
 
     name: str
     version: str
@@ -57,7 +77,7 @@ class SlowAgent(Protocol):
     intents: tuple[str, ...]
 
     async def decide(self, context: Context) -> Sequence[Decision]:
-        """What the agent proposes on this event."""
+        """What the agent proposes on this event. Raises NoDecision when it cannot say."""
 
 
 class RememberingAgent(Agent, Protocol):

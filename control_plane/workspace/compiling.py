@@ -81,6 +81,7 @@ def compile_agent(item: ControlItem, tools: Tools, intents: Mapping[str, IntentD
         remembers=hasattr(agent, "remember"),
         slow=inspect.iscoroutinefunction(agent.decide),
         gate=getattr(agent, "wakes_when", None),
+        asks_every_ms=getattr(agent, "asks_every_ms", 0),
     )
 
 

@@ -5,14 +5,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from control_plane.catalogue.audiences import Audience
 from control_plane.causality.lineage import trail_step
 from control_plane.loop.arrival import Arrival
-from control_plane.loop.feedback import EFFECT_WATCHES_MAX, SLOW_ANSWER_MAX_MS
+from control_plane.loop.feedback import EFFECT_WATCHES_MAX, OPEN_CONTEXTS_MAX
 from control_plane.loop.step import Ask, Done, Said, step
 from control_plane.messages import Command, Context, Decision, Effect, Event, Outcome, Proposed, Verdict
 from control_plane.messages.event import TICK
 from control_plane.messages.outcome import Status
 from control_plane.messages.wire import decode_event, encode
+from control_plane.ports.agent import SLOW_ANSWER_MAX_MS
 from state.rows import RECENT_ACTIONS_MAX, Row
 from tests import builders
 from tests.builders import NOW_MS, WEB_1
@@ -317,3 +319,54 @@ class TestSlowAgents:
         self.asked(loop)
 
         assert len(self.asked(loop, again_ms)) == contexts
+
+    def test_once_something_was_done_to_the_subject_it_is_asked_anew_and_its_older_answer_is_superseded(self) -> None:
+        loop = Loop(builders.intent(), builders.row(), builders.rule(when="data.rss > 400.0"), self.SLOW)
+        (older,) = self.asked(loop)
+        loop.acted(1)
+        (newer,) = self.asked(loop, 2)
+
+        late = loop.come_back(self.answer(older), 3)
+        counts = loop.come_back(self.answer(newer), 4)
+
+        assert [found.reasons[0].code for found in late if isinstance(found, Verdict)] == ["superseded"]
+        assert [type(found) for found in counts] == [Decision, Verdict, Command]
+
+    def test_the_answer_to_the_newer_context_may_come_first(self) -> None:
+        loop = self.loop()
+        (older,) = self.asked(loop)
+        (newer,) = self.asked(loop, SLOW_ANSWER_MAX_MS)
+        loop.come_back(self.answer(newer), SLOW_ANSWER_MAX_MS + 1)
+
+        late = loop.come_back(self.answer(older), SLOW_ANSWER_MAX_MS + 2)
+        again = loop.come_back(self.answer(older), SLOW_ANSWER_MAX_MS + 3)
+
+        assert [found.reasons[0].code for found in late if isinstance(found, Verdict)] == ["superseded"]
+        assert again == []
+
+    def test_of_contexts_that_nobody_answers_a_few_are_remembered(self) -> None:
+        loop = self.loop()
+        contexts = [self.asked(loop, n * SLOW_ANSWER_MAX_MS)[0] for n in range(OPEN_CONTEXTS_MAX + 1)]
+
+        assert len(loop.row.asked) == OPEN_CONTEXTS_MAX
+        assert loop.come_back(self.answer(contexts[0]), len(contexts) * SLOW_ANSWER_MAX_MS) == []
+
+    def test_an_agent_is_asked_about_a_subject_as_often_as_it_says_and_no_oftener(self) -> None:
+        now_and_then = builders.agent("slow", "return ()", base="SlowAgent", asks_every_ms=60_000)
+        loop = Loop(builders.intent(), builders.row(), now_and_then)
+        (context,) = self.asked(loop)
+        loop.come_back(self.answer(context), 10)
+
+        assert self.asked(loop, 59_999) == []
+        assert len(self.asked(loop, 60_000)) == 1
+
+    def test_an_agent_with_a_condition_is_asked_only_where_it_holds(self) -> None:
+        gated = builders.agent("slow", "return ()", base="SlowAgent")
+        found = builders.controls(builders.intent(), gated)
+        gate = builders.EXPRESSIONS.compile("data.rss > 400.0")
+        audience = Audience([replace(found.agents[0], gate=gate)], builders.EXPRESSIONS)
+
+        def asked(data: dict[str, float]) -> int:
+            return len(audience.slow(builders.EXPRESSIONS.scope({"data": data})))
+
+        assert (asked({"rss": 500.0}), asked({"rss": 300.0}), asked({})) == (1, 0, 0)
