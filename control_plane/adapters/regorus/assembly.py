@@ -54,7 +54,7 @@ def planned(modules: Sequence[Module]) -> Plan:
         (m.file, f"{texts[m.file]}\n{_fault_rules(m, faults[m.file] or (), helpers[m.package])}") for m in plain
     ]
     return Plan(
-        compiled=Assembly(modules=tuple(compiled), reads=_reads(plain)) if compiled else None,
+        compiled=Assembly(modules=tuple(compiled), reads=reads_of(plain)) if compiled else None,
         interpreted=assemble([module for module in modules if module.package not in moved]),
     )
 
@@ -79,10 +79,11 @@ def assemble(modules: Sequence[Module]) -> Assembly | None:
         if text is None:
             gathered += [_gathering(module, rule) for rule in module.rules if rule.name in ENTRIES.get(module.kind, ())]
     main = "\n".join([f"package {MAIN}", *dict.fromkeys(gathered)])
-    return Assembly(modules=(*texts, (MAIN, main)), reads=_reads(modules))
+    return Assembly(modules=(*texts, (MAIN, main)), reads=reads_of(modules))
 
 
-def _reads(modules: Sequence[Module]) -> frozenset[InputPath]:
+def reads_of(modules: Sequence[Module]) -> frozenset[InputPath]:
+    """The parts of the input that these modules read."""
     return frozenset(path for module in modules for path in _input_paths(module))
 
 

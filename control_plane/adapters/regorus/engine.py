@@ -3,25 +3,15 @@
 import threading
 import time
 from collections import OrderedDict
-from typing import Final, get_args
 
-from control_plane.adapters.regorus.module_checks import CODE
-from control_plane.adapters.regorus.ready import Found, NoRuling, Panic, ReadySet
+from control_plane.adapters.regorus.ready import Panic, ReadySet
+from control_plane.adapters.regorus.weighing import NoRuling, weighed
 from control_plane.errors import InvalidWorkspace
-from control_plane.messages import Question, Reason, Ruling
-from control_plane.messages.ruling import Answer
+from control_plane.messages import Question, Ruling
 from control_plane.ports.policy_engine import RULING_TIMEOUT_MS, PolicySet
 
 SETS_MAX = 8
 """How many policy sets are kept ready, the last used ones."""
-
-REASONS_MAX = 100
-MSG_CHARS_MAX = 500
-
-NO_PERMIT: Final = Reason("no_permit", "no permit allows this", "policy_engine")
-_STRONGEST_FIRST: Final[tuple[Answer, ...]] = ("deny", "escalate", "allow")
-
-assert set(_STRONGEST_FIRST) == set(get_args(Answer))
 
 
 class RegorusEngine:
@@ -58,7 +48,7 @@ class RegorusEngine:
         spent_ms = (time.thread_time_ns() - begun_ns) / 1e6
         if spent_ms > RULING_TIMEOUT_MS:
             raise NoRuling(f"it took {spent_ms:.0f} ms of processor time, more than {RULING_TIMEOUT_MS}")
-        return _weighed(found, policies.revision)
+        return weighed(found, policies.revision)
 
     def _only_here(self) -> None:
         """regorus' objects belong to one thread, to be used and to be freed."""
@@ -87,23 +77,3 @@ class RegorusEngine:
         self._sets[revision] = ready
         if len(self._sets) > SETS_MAX:
             self._sets.popitem(last=False)
-
-
-def _weighed(found: Found, revision: str) -> Ruling:
-    """Deny beats escalate beats allow, and all reasons are kept: the strongest first, then by who gives them."""
-    if len(found) > REASONS_MAX:
-        raise NoRuling(f"it has {len(found)} reasons, more than {REASONS_MAX}")
-    by_strength: dict[str, list[Reason]] = {kind: [] for kind in _STRONGEST_FIRST}
-    for kind, by, given in found:
-        if not CODE.fullmatch(given.code):
-            raise NoRuling(f"{by} gave a reason with the code {given.code[:64]!r}, which is none")
-        by_strength[kind].append(Reason(given.code, given.msg[:MSG_CHARS_MAX], by))
-    if not by_strength["allow"]:
-        by_strength["deny"].append(NO_PERMIT)
-    reasons = [reason for each in _STRONGEST_FIRST for reason in sorted(by_strength[each], key=_order)]
-    answer = next(each for each in _STRONGEST_FIRST if by_strength[each])
-    return Ruling(answer=answer, reasons=tuple(reasons), revision=revision)
-
-
-def _order(reason: Reason) -> tuple[str, str, str]:
-    return reason.by, reason.code, reason.msg

@@ -7,6 +7,7 @@ from typing import Any
 
 from control_plane.adapters.regorus.builtins import ARITY, TEST_ONLY, why_not
 from control_plane.adapters.regorus.syntax import Module, Node, Rule, references, steps_of, walk
+from control_plane.adapters.regorus.weighing import CODE
 from control_plane.errors import Flaw
 
 ENTRIES = {"permits": ("allow",), "guardrails": ("deny", "escalate")}
@@ -21,7 +22,6 @@ RESERVED = frozenset({FOUND, "input", "data"})
 LOOPS_MAX = 3
 """Loops within loops in one rule. Time grows with the size of the input to this power."""
 
-CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _COPY_SHAPE = 'Write it as {"code": "too_wide", "msg": "a sentence"}.'
 _LITERALS = ("String", "RawString", "Number", "Bool", "Null", "Array", "Set")
 _LOOPS = ("SomeIn", "Every")

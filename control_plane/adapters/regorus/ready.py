@@ -1,42 +1,26 @@
 """One policy set, ready to be asked: what its packages say on an input, or why they say nothing."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any
 
 import msgspec
 
-from control_plane.adapters.regorus.assembly import QUERY, Assembly, InputPath, planned
+from control_plane.adapters.regorus.asked import InputView
+from control_plane.adapters.regorus.assembly import QUERY, Assembly, planned
 from control_plane.adapters.regorus.checks import data_document, parsed
 from control_plane.adapters.regorus.plain import FAULT
 from control_plane.adapters.regorus.syntax import compile_program, is_test, new_engine
+from control_plane.adapters.regorus.weighing import Found, NoRuling
 from control_plane.errors import InvalidWorkspace
 from control_plane.ports.policy_engine import PolicySet
 
-INPUT_BYTES_MAX = 512 * 1024
-"""Of what the policies read of the input."""
-
 PROBLEM_CHARS_MAX = 300
-
-
-class NoRuling(Exception):
-    """Why there is no ruling."""
 
 
 class Panic(NoRuling):
     """regorus itself failed; what did is not used again."""
 
 
-class Given(msgspec.Struct):
-    """A reason as a policy gives it."""
-
-    code: str
-    msg: str
-
-
-Found = list[tuple[Literal["deny", "escalate", "allow", "fault"], str, Given]]
-"""(kind, package, reason) each."""
-
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Found).decode
 
 
@@ -55,11 +39,11 @@ class ReadySet:
         if plan.interpreted:
             self._parts.append(_Interpreted(plan.interpreted, data))
         assemblies = [assembly for assembly in (plan.compiled, plan.interpreted) if assembly]
-        self._reads = _tree_of(frozenset(path for assembly in assemblies for path in assembly.reads))
+        self._view = InputView(frozenset(path for assembly in assemblies for path in assembly.reads))
 
     def ask(self, given: Mapping[str, Any]) -> Found:
         """All reasons of all packages. Raises NoRuling."""
-        text = _input(given, self._reads)
+        text = self._view.encoded(given).decode()
         try:
             return [found for part in self._parts for found in part.ask(text)]
         except msgspec.DecodeError as exc:
@@ -108,43 +92,6 @@ class _Compiled:
             # Whatever it is, the interpreter will say it better.
             return None
         return None if any(each[0] == FAULT for each in found) else found
-
-
-_All: Final = None
-_Tree = dict[str, tuple[str, ...] | None]
-
-
-def _tree_of(reads: frozenset[InputPath]) -> _Tree | None:
-    """The parts of the input by name, each with the parts of it that are read; None stands for all of it."""
-    if () in reads:
-        return _All
-    whole = {path[0] for path in reads if len(path) == 1}
-    return {
-        top: _All if top in whole else tuple(sorted(path[1] for path in reads if path[0] == top))
-        for top in sorted({path[0] for path in reads})
-    }
-
-
-def _input(given: Mapping[str, Any], reads: _Tree | None) -> str:
-    """The input as JSON, without what no policy reads: reading it costs as much as ruling on it."""
-    try:
-        encoded = _encode(given if reads is _All else _pruned(given, reads))
-    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
-        raise NoRuling(f"the input is no JSON ({exc})") from exc
-    if len(encoded) > INPUT_BYTES_MAX:
-        raise NoRuling(f"the input has {len(encoded)} bytes, more than {INPUT_BYTES_MAX}")
-    return encoded.decode()
-
-
-def _pruned(given: Mapping[str, Any], reads: _Tree) -> dict[str, Any]:
-    pruned = {}
-    for top, below in reads.items():
-        if top in given:
-            part = given[top]
-            if below is not _All and isinstance(part, Mapping):
-                part = {name: part[name] for name in below if name in part}
-            pruned[top] = part
-    return pruned
 
 
 def _said(exc: BaseException) -> str:
