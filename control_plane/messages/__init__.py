@@ -10,6 +10,7 @@ from control_plane.messages.outcome import Outcome
 from control_plane.messages.proposed import Proposed
 from control_plane.messages.ruling import Question, Reason, Ruling
 from control_plane.messages.subject import Subject
+from control_plane.messages.tool import Invocation, Learnt, Usage
 from control_plane.messages.verdict import Verdict
 
 __all__ = [
@@ -20,11 +21,14 @@ __all__ = [
     "Effect",
     "Event",
     "Expectation",
+    "Invocation",
+    "Learnt",
     "Outcome",
     "Proposed",
     "Question",
     "Reason",
     "Ruling",
     "Subject",
+    "Usage",
     "Verdict",
 ]

@@ -30,7 +30,8 @@ class Context(Struct, frozen=True, kw_only=True):
     `rows` holds the declared row parts by name, `ages_ms` the milliseconds of log time since each was last folded,
     `own` what the agent itself keeps in the row (rule states), `live` the action classes with a command under way.
     `now_ms` is log time, milliseconds since the epoch. `heard` is when each event source was last heard, of whatever
-    subject. `scope` is this event for compiled expressions; it is opaque. Both are never on the wire.
+    subject. `scope` is this event for compiled expressions; it is opaque. `journal` is what a slow agent asks the world
+    through (`control_plane.ports.journal`). The three are never on the wire.
 
     An agent that asked to be woken is shown a tick: an event of the partition's owner, about this subject and without
     data.
@@ -48,6 +49,7 @@ class Context(Struct, frozen=True, kw_only=True):
     action_version: int = 0
     scope: Any = None
     heard: Mapping[str, int] = {}
+    journal: Any = None
 
     @property
     def by_tick(self) -> bool:
@@ -85,6 +87,7 @@ class Context(Struct, frozen=True, kw_only=True):
         expects: Expectation | None = None,
         still_when: str | None = None,
         nth: int = 0,
+        prompt_hash: str = "",
     ) -> Decision:
         """A decision of this agent on this event. `nth` tells apart several decisions on one event.
 
@@ -95,6 +98,7 @@ class Context(Struct, frozen=True, kw_only=True):
             confidence: 0.0 to 1.0.
             expects: what should become true if the action helps.
             still_when: CEL that must still hold when the decision is approved.
+            prompt_hash: identifies what a language model was told beside the context.
         """
         return Decision(
             # The subject is part of it: a producer that gives two subjects the same id must not merge their commands.
@@ -111,4 +115,5 @@ class Context(Struct, frozen=True, kw_only=True):
             still_when=still_when,
             context_digest=self.digest,
             action_version=self.action_version,
+            prompt_hash=prompt_hash,
         )

@@ -23,7 +23,10 @@ class Expectation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """One agent's wish to do one thing to one subject. `occurred_ms` is log time, milliseconds since the epoch."""
+    """One agent's wish to do one thing to one subject. `occurred_ms` is log time, milliseconds since the epoch.
+
+    `prompt_hash` identifies all that a language model was told beside the context.
+    """
 
     lineage: Lineage
     subject: str
@@ -39,3 +42,4 @@ class Decision(Struct, frozen=True, kw_only=True):
     context_digest: str = ""
     action_version: int = 0
     controls_revision: str = ""
+    prompt_hash: str = ""

@@ -13,7 +13,8 @@ PERSON_PREFIX: Final = "person/"
 
 
 class Proposed(Struct, frozen=True, kw_only=True):
-    """A slow agent's answer to one context: its decisions, none of which may be fine, or the problem it had. A person
+    """A slow agent's answer to one context: its decisions, none of which may be fine, or the problem it had, with
+    its code. A person
     answers nothing: then there is no context."""
 
     lineage: Lineage
@@ -24,6 +25,7 @@ class Proposed(Struct, frozen=True, kw_only=True):
     agent_version: str
     decisions: tuple[Decision, ...] = ()
     problem: str = ""
+    code: str = ""
 
     @property
     def by_person(self) -> bool:

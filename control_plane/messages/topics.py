@@ -7,6 +7,8 @@ VERDICTS = "verdicts.v1"
 COMMANDS = "commands.v1"
 EFFECTS = "effects.v1"
 DEAD_LETTERS = "dead_letters.v1"
+TOOLS = "tools.v1"
+"""What slow agents asked outside, and what they learnt."""
 
 POLICIES = "policies.v1"
 INTENTS = "intents.v1"
@@ -14,7 +16,7 @@ AGENTS = "agents.v1"
 SCHEMAS = "schemas.v1"
 REFERENCE = "reference.v1"
 
-KEYED_BY_SUBJECT = (EVENTS, CONTEXTS, DECISIONS, VERDICTS, COMMANDS, EFFECTS, DEAD_LETTERS)
+KEYED_BY_SUBJECT = (EVENTS, CONTEXTS, DECISIONS, VERDICTS, COMMANDS, EFFECTS, DEAD_LETTERS, TOOLS)
 """Partitioned alike: an output goes to the partition of the record that it follows from."""
 
 CONTROL_SETS = "controls.v1"

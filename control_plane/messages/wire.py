@@ -25,10 +25,11 @@ from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCO
 from control_plane.messages.outcome import Outcome
 from control_plane.messages.proposed import Proposed
 from control_plane.messages.subject import Subject
+from control_plane.messages.tool import Invocation, Learnt
 from control_plane.messages.verdict import Verdict
 
-Internal = Decision | Verdict | Command | Effect | Outcome | Proposed | DeadLetter
-M = TypeVar("M", Decision, Verdict, Command, Effect, Outcome, Proposed, DeadLetter)
+Internal = Decision | Verdict | Command | Effect | Outcome | Proposed | DeadLetter | Invocation | Learnt
+M = TypeVar("M", Decision, Verdict, Command, Effect, Outcome, Proposed, DeadLetter, Invocation, Learnt)
 
 _TYPES: Final[dict[type, str]] = {
     Decision: "setpoint.decision",
@@ -38,6 +39,8 @@ _TYPES: Final[dict[type, str]] = {
     Outcome: OUTCOME_PREFIX,
     Proposed: DECISION_PROPOSED,
     DeadLetter: "setpoint.dead_letter",
+    Invocation: "tool.invoke",
+    Learnt: "tool.result",
 }
 _ENVELOPE_FIELDS = ("lineage", "subject", "occurred_ms")
 
