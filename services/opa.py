@@ -24,8 +24,10 @@ class Opa(Server):
     def sign(self) -> str:
         return str(self.home / "opa.yaml")
 
-    def prepare(self) -> None:
+    def fetch(self) -> None:
         self._binary = fetched()
+
+    def prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "opa.yaml").touch()
 

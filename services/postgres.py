@@ -43,8 +43,10 @@ class Postgres(Server):
     def sign(self) -> str:
         return str(self._data)
 
-    def prepare(self) -> None:
+    def fetch(self) -> None:
         self._programs = fetched()
+
+    def prepare(self) -> None:
         if self.user:
             self._check_reach()
         fresh = not self.home.exists() or not any(self.home.iterdir())

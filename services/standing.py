@@ -85,12 +85,11 @@ def _done(part: Part, arguments: argparse.Namespace) -> Iterator[str]:
     servers = part.servers(arguments)
     if arguments.command == "start":
         yield from start_all(servers)
-        return
-    for server in servers:
-        if arguments.command == "status":
+    elif arguments.command == "status":
+        for server in servers:
             yield server.status()
-        else:
-            yield server.end(signal.SIGTERM if arguments.command == "stop" else signal.SIGKILL)
+    else:
+        yield from end_all(servers, signal.SIGTERM if arguments.command == "stop" else signal.SIGKILL)
 
 
 class Server:
@@ -109,6 +108,7 @@ class Server:
         self._note = home / "server.json"
         self._child: subprocess.Popen[bytes] | None = None
         self._begun = 0.0
+        self._ending: list[int] = []
 
     # What a part says of itself.
 
@@ -119,6 +119,10 @@ class Server:
     def ports(self) -> Sequence[int]:
         """The ports that must be free."""
         return [self.port]
+
+    def fetch(self) -> None:
+        """Have the program ready. Raises NotDone."""
+        raise NotImplementedError
 
     def prepare(self) -> None:
         """Settings and data; data that is there is kept. Raises NotDone."""
@@ -151,6 +155,7 @@ class Server:
                     "Stop it first, or give another directory."
                 )
             return f"{self.title} already runs on {self.address(self.port)}, pid {running['pid']}"
+        self.fetch()
         for port in self.ports():
             check_free(port)
         self.prepare()
@@ -178,27 +183,30 @@ class Server:
         took_s = time.monotonic() - self._begun
         return f"{self.title} takes requests on {self.address(self.port)} after {took_s:.1f} s, pid {self._child.pid}"
 
-    def end(self, how: signal.Signals) -> str:
-        """Stop or kill it, and wait until it is gone. What does not listen to its signal is killed."""
+    def end(self, how: signal.Signals) -> None:
+        """Tell it to stop, or kill it. `ended` says what came of it."""
         running = self.running()
-        if running is None:
-            self._note.unlink(missing_ok=True)
-            return f"no {self.title} of {self.home} runs"
-        pid = running["pid"]
-        pids = [pid, *self.children(pid)]
+        self._ending = [] if running is None else [running["pid"], *self.children(running["pid"])]
+        if running is not None:
+            os.kill(running["pid"], self.stop_signal if how is signal.SIGTERM else how)
+
+    def ended(self, how: signal.Signals) -> str:
+        """Wait until it is gone. What does not listen to its signal is killed. Raises NotDone."""
+        pids = self._ending
         word = "killed"
-        if how is not signal.SIGKILL:
-            os.kill(pid, self.stop_signal)
-            gone = self._gone([pid])
+        if pids and how is not signal.SIGKILL:
+            gone = self._gone(pids[:1])
             word = "stopped" if gone else f"killed, since it did not stop within {STOP_TIMEOUT_S:.0f} s"
-        for each in pids:
-            if arguments_of(each):
+        for pid in pids:
+            if arguments_of(pid):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
         if not self._gone(pids):
-            raise NotDone(f"pid {pid} outlives SIGKILL. It still runs. See what it waits for: /proc/{pid}/wchan.")
+            raise NotDone(
+                f"pid {pids[0]} outlives SIGKILL. It still runs. See what it waits for: /proc/{pids[0]}/wchan."
+            )
         self._note.unlink(missing_ok=True)
-        return f"{self.title} on {self.address(running['port'])} was {word}"
+        return f"{self.title} of {self.home} was {word}" if pids else f"no {self.title} of {self.home} runs"
 
     def status(self) -> str:
         """Whether it runs and takes requests. Raises NotDone when it does not."""
@@ -261,6 +269,14 @@ def start_all(servers: Sequence[Server]) -> Iterator[str]:
             begun.append(server)
     for server in begun:
         yield server.wait_until_ready()
+
+
+def end_all(servers: Sequence[Server], how: signal.Signals) -> Iterator[str]:
+    """Tell all before any is waited for: the last member of a cluster that lost its others does not stop well."""
+    for server in servers:
+        server.end(how)
+    for server in servers:
+        yield server.ended(how)
 
 
 @contextlib.contextmanager

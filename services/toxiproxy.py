@@ -23,8 +23,10 @@ class Toxiproxy(Server):
     def sign(self) -> str:
         return str(self.home / "proxies.json")
 
-    def prepare(self) -> None:
+    def fetch(self) -> None:
         self._binary = fetched()
+
+    def prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "proxies.json").write_text("[]")
 

@@ -55,7 +55,7 @@ def test_a_second_broker_starts_is_killed_comes_back_and_stops(home: Path) -> No
     assert kafka("start", home, "--port", str(port)).returncode == 0
     assert (home / "log" / "meta.properties").read_text() == identity
     assert "was stopped" in kafka("stop", home).stdout
-    assert f"no broker of {home} runs" in kafka("stop", home).stdout
+    assert f"no Kafka of {home} runs" in kafka("stop", home).stdout
 
 
 @pytest.mark.kafka
@@ -85,8 +85,8 @@ def test_a_machine_without_java_is_told_what_to_install(home: Path, tmp_path: Pa
 def test_a_note_of_a_process_that_is_no_longer_ours_kills_nobody(home: Path) -> None:
     home.mkdir()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        (home / "broker.json").write_text(f'{{"pid": {stranger.pid}, "port": 1}}')
+        (home / "server.json").write_text(f'{{"pid": {stranger.pid}, "port": 1}}')
 
-        assert "no broker" in kafka("kill", home).stdout
+        assert "no Kafka" in kafka("kill", home).stdout
         assert stranger.poll() is None
         stranger.kill()
