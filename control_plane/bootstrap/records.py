@@ -1,6 +1,9 @@
 """The log as somebody reads it who takes no part in it: opened, and run through the same versions once more."""
 
-from control_plane.adapters.faust import open_log_reader
+from collections.abc import Sequence
+
+from control_plane.adapters.faust import TopicFinding, open_log_reader
+from control_plane.adapters.faust import topic_findings as found_on
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.bootstrap.workshop import compile_tools
 from control_plane.messages import topics
@@ -16,6 +19,12 @@ from control_plane.workspace.control_log import ControlLog
 def open_reader(settings: Settings) -> LogReader:
     """The log, to be read without taking part in it."""
     return open_log_reader(settings.backbone, security=settings.kafka)
+
+
+def topic_findings(settings: Settings) -> Sequence[TopicFinding]:
+    """What is wrong with the topics of the settings' log (`refused`) or unusual about them, each with its cure; nothing
+    on an embedded log. Blocking, for `setpoint doctor`. Raises BackboneUnavailable, InvalidSettings."""
+    return found_on(settings.backbone, partitions=settings.partitions, security=settings.kafka)
 
 
 async def replay(reader: LogReader) -> Report:

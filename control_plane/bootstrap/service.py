@@ -88,6 +88,7 @@ class Service:
             security=settings.kafka,
         )
         self._telemetry.watch_lag(self.backbone.lag)
+        self._telemetry.watch_topics(lambda: len(self.backbone.topic_findings()))
 
     def observe(self, observer: Observer) -> None:
         """Tell somebody else, too, what the loop does in this process."""

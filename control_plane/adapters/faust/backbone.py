@@ -19,6 +19,7 @@ from control_plane.adapters.faust.kafka_side import KafkaSide
 from control_plane.adapters.faust.library_logs import tame
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, add_rows_table
+from control_plane.adapters.faust.topic_settings import TopicFinding
 from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.errors import BackboneUnavailable, InvalidSettings
 from control_plane.messages.topics import EVENTS
@@ -104,6 +105,10 @@ class FaustBackbone:
     def lag(self) -> Mapping[tuple[str, str, int], int]:
         """Records that each group has yet to commit."""
         return self._followers.lag() if self._followers is not None else {}
+
+    def topic_findings(self) -> Sequence[TopicFinding]:
+        """What is unusual about the settings of Kafka's topics, as they were when they were last looked at."""
+        return self._side.topics.findings if isinstance(self._side, KafkaSide) else ()
 
     async def stop(self) -> None:
         """Leave the groups after what was taken is committed, and close."""
@@ -202,7 +207,7 @@ class FaustBackbone:
 
 def _side(at: KafkaAddress | str, names: Names, data_dir: DataDir, durability: str, failed: Failed) -> LogSide:
     if isinstance(at, KafkaAddress):
-        return KafkaSide(at, names=names, data_dir=data_dir.tables, member=data_dir.member)
+        return KafkaSide(at, names=names, data_dir=data_dir.tables, member=data_dir.member, failed=failed)
     if not at.startswith("embedded://"):
         raise InvalidSettings(
             f"backbone {at!r} cannot be used. Nothing was started. Write embedded://PATH or kafka://host:port."

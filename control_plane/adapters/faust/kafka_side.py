@@ -7,12 +7,12 @@ from faust.types import TP
 from yarl import URL
 
 from control_plane.adapters.faust.kafka_address import KafkaAddress
-from control_plane.adapters.faust.kafka_topics import create_missing
 from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer, KafkaTransport
 from control_plane.adapters.faust.kafka_writer import KafkaLine, KafkaOffsets, KafkaWriter
-from control_plane.adapters.faust.parts import GroupPart, OwnerPart
+from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, new_app
 from control_plane.adapters.faust.row_store import PartitionRows
+from control_plane.adapters.faust.topic_watch import TopicWatch
 from control_plane.adapters.faust.topics import Names
 from control_plane.messages.topics import EVENTS
 from control_plane.ports.backbone import Commit, Output, Position
@@ -21,7 +21,10 @@ from control_plane.ports.backbone import Commit, Output, Position
 class KafkaSide:
     """Opened with the backbone, closed with it."""
 
-    def __init__(self, address: KafkaAddress, *, names: Names, data_dir: Path, member: Callable[[], str]) -> None:
+    def __init__(
+        self, address: KafkaAddress, *, names: Names, data_dir: Path, member: Callable[[], str], failed: Failed
+    ) -> None:
+        self.topics = TopicWatch(address, names.plan(), failed)
         self._address = address
         self._names = names
         self._data_dir = data_dir
@@ -30,13 +33,14 @@ class KafkaSide:
         self._writer: KafkaWriter | None = None
 
     async def open(self) -> None:
-        await create_missing(self._address, self._names.plan())
+        await self.topics.open()
         # Of an app that is never started: Faust would make a consumer with it, and a thread that nobody ends.
         self._producer = self._app("producer").producer
         await self._producer.start()
         self._writer = KafkaWriter(self._producer, self._names)
 
     async def close(self) -> None:
+        await self.topics.close()
         producer, self._producer, self._writer = self._producer, None, None
         if producer is not None:
             await producer.stop()

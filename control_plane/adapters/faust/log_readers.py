@@ -5,7 +5,7 @@ Blocking, for replay and listings; never used on the event loop. Neither way lea
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +16,14 @@ from aiokafka.errors import KafkaError
 from control_plane.adapters.embedded_log import EmbeddedLog
 from control_plane.adapters.faust.embedded_side import EmbeddedAddress
 from control_plane.adapters.faust.kafka_address import KafkaAddress
-from control_plane.adapters.faust.kafka_topics import CONNECT_TIMEOUT_S, connected_admin, partition_counts
+from control_plane.adapters.faust.kafka_topics import (
+    CONNECT_TIMEOUT_S,
+    connected_admin,
+    look_at_topics,
+    partition_counts,
+)
 from control_plane.adapters.faust.library_logs import tame
+from control_plane.adapters.faust.topic_settings import TopicFinding
 from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.adapters.faust.unreachable import unreachable, why_unreachable
 from control_plane.errors import InvalidSettings
@@ -41,6 +47,17 @@ def open_log_reader(
         address = KafkaAddress.parse(url, security)
         return KafkaLogReader(address, Names(prefix=topic_prefix or address.prefix, app_id=app_id))
     raise InvalidSettings(f"log {url!r} cannot be read. Write embedded://PATH or kafka://host:port.")
+
+
+def topic_findings(url: str, *, partitions: int, security: KafkaSecurity = NO_SECURITY) -> Sequence[TopicFinding]:
+    """What is wrong with the topics of a log on Kafka, and what is unusual; none on an embedded log. Blocking. Raises
+    BackboneUnavailable, InvalidSettings when Kafka does not let us in."""
+    if not url.startswith("kafka://"):
+        return ()
+    tame()
+    address = KafkaAddress.parse(url, security)
+    names = Names(prefix=address.prefix, app_id=APP_ID, partitions=partitions)
+    return asyncio.run(look_at_topics(address, names.plan()))
 
 
 class EmbeddedLogReader:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from control_plane.adapters.faust.partitioner import partition_of
 from control_plane.errors import InvalidSettings
-from control_plane.messages.topics import CONTROLS, KEYED_BY_SUBJECT
+from control_plane.messages.topics import CONTROLS, EVENTS, KEYED_BY_SUBJECT
 from control_plane.ports.backbone import Output
 
 APP_ID = "setpoint"
@@ -17,11 +17,13 @@ PARTITIONS_MAX = 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TopicPlan:
-    """One topic as it must be on the log; `name` with its prefix."""
+    """One topic as it must be on the log; `name` with its prefix. One that `tells_time` is folded by its append
+    times."""
 
     name: str
     partitions: int
     compacted: bool
+    tells_time: bool = False
 
 
 class Names:
@@ -80,7 +82,8 @@ class Names:
 
     def _plan(self) -> Iterable[TopicPlan]:
         for topic in KEYED_BY_SUBJECT:
-            yield TopicPlan(name=self.on_log(topic), partitions=self.partitions, compacted=False)
+            name = self.on_log(topic)
+            yield TopicPlan(name=name, partitions=self.partitions, compacted=False, tells_time=topic == EVENTS)
         for topic in CONTROLS:
             yield TopicPlan(name=self.on_log(topic), partitions=1, compacted=True)
         yield TopicPlan(name=self.changelog, partitions=self.partitions, compacted=True)

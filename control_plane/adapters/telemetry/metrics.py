@@ -92,6 +92,11 @@ class Telemetry:
         """Show how many records each group has yet to commit, by (group, topic, partition)."""
         self.registry.register(LagCollector(lag))
 
+    def watch_topics(self, unusual: Callable[[], int]) -> None:
+        """Show how many settings of the log's topics are not as they should be."""
+        gauge = Gauge("setpoint_topic_settings_unusual", "Settings of topics that are unusual.", registry=self.registry)
+        gauge.set_function(unusual)
+
     def watch_dispatch(self, counts: DispatchCounts) -> None:
         """Show what dispatch counts."""
         self.registry.register(DispatchCollector(counts))
