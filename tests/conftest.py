@@ -1,91 +1,88 @@
-"""What the whole suite shares: a real Kafka where the machine can run one, and the word on what did not run.
+"""What the whole suite shares: the real parts that this machine can run, and the word on what ran there and what not.
 
-A test that is marked `kafka` finds a broker at the fixture `kafka_address`: the one that answers there already (`make
-services`), or one that is started for this run and stopped after it. Where neither can be had the test is skipped and
-named at the end. In CI a skip is a failure, unless `SKIPS_ALLOWED_IN_CI` names it.
+A test that is marked `kafka`, `opa`, `postgres` or `toxiproxy` finds that part at the fixtures below (`real_parts.py`).
+Where a part cannot be had its tests are skipped and named at the end. In CI a skip is a failure, unless
+`SKIPS_ALLOWED_IN_CI` names it.
 """
 
 import os
-import socket
 import subprocess
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.real_parts import KAFKA, OPA, PARTS, POSTGRES, PROGRAMS, TOXIPROXY, free_port
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 SKIPS_ALLOWED_IN_CI: dict[str, str] = {}
 """Beginnings of test ids that may be skipped in CI, each with the reason why. Keep it short."""
 
-KAFKA_ADDRESS = os.environ.get("KAFKA_FOR_TESTS", "127.0.0.1:19092")
-KAFKA_PROGRAM = Path(__file__).resolve().parent.parent / "services" / "kafka.py"
-KAFKA_START_TIMEOUT_S = 600  # The first time, Maven fetches 45 MB.
-
-
-class KafkaForTests:
-    """The broker that tests run on, ours or not. `absent` says why there is none."""
-
-    def __init__(self) -> None:
-        self.absent = ""
-        self._home: tempfile.TemporaryDirectory[str] | None = None
-
-    def ensure(self) -> None:
-        """Leave what answers alone; otherwise start one."""
-        host, _, port = KAFKA_ADDRESS.rpartition(":")
-        if _answers(host, int(port)):
-            return
-        if host not in {"127.0.0.1", "localhost"}:
-            self.absent = f"no Kafka answers at {KAFKA_ADDRESS} (KAFKA_FOR_TESTS)"
-            return
-        self._home = tempfile.TemporaryDirectory(prefix="setpoint-kafka-")
-        started = self._call("start", "--port", port)
-        if started.returncode != 0:
-            self.absent = started.stderr.strip() or f"{KAFKA_PROGRAM.name} failed without a word"
-            self._home.cleanup()
-            self._home = None
-
-    def release(self) -> None:
-        """Stop what this run has started."""
-        if self._home is not None:
-            self._call("stop")
-            self._home.cleanup()
-
-    def _call(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
-        assert self._home is not None, "only a broker of our own is started and stopped"
-        call = [sys.executable, str(KAFKA_PROGRAM), command, self._home.name, *options]
-        return subprocess.run(call, capture_output=True, text=True, timeout=KAFKA_START_TIMEOUT_S)
-
-
-_kafka = KafkaForTests()
-
 
 @pytest.fixture(scope="session")
 def kafka_address() -> str:
     """host:port of a real Kafka, for tests that are marked `kafka`."""
-    return KAFKA_ADDRESS
+    return KAFKA.address
+
+
+@pytest.fixture(scope="session")
+def opa_program() -> Path:
+    """The program `opa`, for tests that are marked `opa`; OPA_FOR_TESTS names another one than ours."""
+    return Path(OPA.address)
+
+
+@pytest.fixture(scope="session")
+def opa_url(opa_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bare OPA server that all tests share, for tests that are marked `opa`."""
+    home, port = tmp_path_factory.mktemp("opa"), free_port()
+    call = [sys.executable, str(PROGRAMS / "opa.py")]
+    subprocess.run([*call, "start", str(home), "--port", str(port)], check=True, capture_output=True, timeout=60)
+    yield f"http://127.0.0.1:{port}"
+    subprocess.run([*call, "stop", str(home)], check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """URL of a database on a real PostgreSQL, for tests that are marked `postgres`: shared, so make your own in it."""
+    return POSTGRES.address
+
+
+@pytest.fixture(scope="session")
+def toxiproxy_url() -> str:
+    """URL of the API of a real toxiproxy, for tests that are marked `toxiproxy`."""
+    return TOXIPROXY.address
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for part in PARTS:
+        config.addinivalue_line("markers", f"{part.mark}: runs on a real {part.title} (make services)")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Have the broker ready before the first test's clock runs."""
-    wanted = any(item.get_closest_marker("kafka") for item in session.items)
-    if wanted and not session.config.option.collectonly:
-        _kafka.ensure()
+    """Have the parts ready before the first test's clock runs."""
+    if session.config.option.collectonly:
+        return
+    for part in PARTS:
+        if any(item.get_closest_marker(part.mark) for item in session.items):
+            part.ensure()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    marked = item.get_closest_marker("kafka") is not None
-    assert marked or "kafka_address" not in getattr(item, "fixturenames", ()), "mark what uses Kafka: pytest.mark.kafka"
-    if marked and _kafka.absent:
-        pytest.skip(_kafka.absent)
+    for part in PARTS:
+        marked = item.get_closest_marker(part.mark) is not None
+        uses = set(part.fixtures).intersection(getattr(item, "fixturenames", ()))
+        assert marked or not uses, f"mark what uses {part.title}: pytest.mark.{part.mark}"
+        if marked and part.absent:
+            pytest.skip(part.absent)
 
 
 def pytest_sessionfinish() -> None:
-    _kafka.release()
+    for part in PARTS:
+        part.release()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -112,7 +109,15 @@ def _refuse_skip_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name what did not run, and why: a green line must not hide it."""
+    """Name what ran on real parts, and what did not run, and why: a green line must not hide it."""
+    ran = [r for outcome in ("passed", "failed") for r in terminalreporter.stats.get(outcome, ()) if r.when == "call"]
+    on_parts = [(part, [report for report in ran if part.mark in report.keywords]) for part in PARTS]
+    if any(reports for _, reports in on_parts):
+        terminalreporter.section("ran on real parts")
+    for part, reports in on_parts:
+        files = Counter(report.nodeid.partition("::")[0] for report in reports)
+        if files:
+            terminalreporter.line(f"{part.title}: {len(reports)} tests: " + ", ".join(_counted(files)))
     left_out = Counter(
         (report.nodeid.partition("::")[0], _reason(report)) for report in terminalreporter.stats.get("skipped", ())
     )
@@ -123,16 +128,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{file}: {count} {'test' if count == 1 else 'tests'}: {reason}")
 
 
+def _counted(files: Counter[str]) -> list[str]:
+    return [f"{file} ({count})" for file, count in sorted(files.items())]
+
+
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """Why a test was skipped, in its own words."""
     place_and_reason = report.longrepr
     text = place_and_reason[2] if isinstance(place_and_reason, tuple) else str(place_and_reason)
     return text.removeprefix("Skipped: ")
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=2.0):
-            return True
-    except OSError:
-        return False

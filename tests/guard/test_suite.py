@@ -27,8 +27,6 @@ def test_on_kafka(kafka_address: str) -> None:
 INI = """
 [pytest]
 asyncio_default_fixture_loop_scope = function
-markers =
-    kafka: as in pyproject.toml
 """
 UNREACHABLE = "127.0.0.2:1"
 """Nobody listens there, and it is not an address at which the suite would start a broker itself."""

@@ -1,0 +1,123 @@
+"""Real parts for tests: a Kafka, an OPA, a PostgreSQL, a toxiproxy, each had once for a whole run.
+
+A test says by its mark which it needs. A part that the environment names is used and left alone; otherwise one is
+started for the run and stopped after it (`services/`). What cannot be had says why in `absent`.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PROGRAMS = Path(__file__).resolve().parent.parent / "services"
+START_TIMEOUT_S = 900
+"""The first time, Maven fetches 45 MB and Go compiles OPA."""
+KAFKA_ADDRESS = os.environ.get("KAFKA_FOR_TESTS", "127.0.0.1:19092")
+
+
+class Part:
+    """One part. A test that has its mark may use its fixtures."""
+
+    def __init__(self, mark: str, title: str, *fixtures: str) -> None:
+        self.mark = mark
+        self.title = title
+        self.fixtures = fixtures
+        self.address = ""
+        """Where it is, once `ensure` has been called."""
+        self.absent = ""
+        self._home: str | None = None
+
+    def ensure(self) -> None:
+        """Have it, or say why not."""
+        self.address = os.environ.get(f"{self.mark.upper()}_FOR_TESTS", "")
+        if not self.address:
+            self._start(free_port())
+
+    def release(self) -> None:
+        """Stop what this run has started."""
+        if self._home is not None:
+            self._call("stop", self._home)
+            shutil.rmtree(self._home, ignore_errors=True)
+            self._home = None
+
+    def address_at(self, port: int) -> str:
+        """What the fixture gives for a server of our own."""
+        return f"http://127.0.0.1:{port}"
+
+    def _start(self, port: int) -> None:
+        self._home = tempfile.mkdtemp(prefix=f"setpoint-{self.mark}-")
+        started = self._call("start", self._home, "--port", str(port))
+        if started.returncode == 0:
+            self.address = self.address_at(port)
+            return
+        self.absent = started.stderr.strip().splitlines()[-1] if started.stderr.strip() else f"{self.title} left mute"
+        shutil.rmtree(self._home, ignore_errors=True)
+        self._home = None
+
+    def _call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        call = [sys.executable, str(PROGRAMS / f"{self.mark}.py"), *words]
+        return subprocess.run(call, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
+
+
+class Kafka(Part):
+    """A broker is slow to start: one that answers already (`make services`) is used."""
+
+    def ensure(self) -> None:
+        self.address = KAFKA_ADDRESS
+        host, _, port = KAFKA_ADDRESS.rpartition(":")
+        if answers(host, int(port)):
+            return
+        if host not in {"127.0.0.1", "localhost"}:
+            self.absent = f"no Kafka answers at {KAFKA_ADDRESS} (KAFKA_FOR_TESTS)"
+            return
+        self._start(int(port))
+
+    def address_at(self, port: int) -> str:
+        return f"127.0.0.1:{port}"
+
+
+class Postgres(Part):
+    """A server with a user who may make databases: each test makes its own."""
+
+    def address_at(self, port: int) -> str:
+        return f"postgresql+asyncpg://setpoint@127.0.0.1:{port}/setpoint"
+
+
+class Opa(Part):
+    """The program: tests start their own servers of it, each with its own settings, through `services/opa.py`."""
+
+    def _start(self, port: int) -> None:
+        fetched = self._call("fetch")
+        if fetched.returncode == 0:
+            self.address = fetched.stdout.strip().splitlines()[-1]
+        else:
+            self.absent = fetched.stderr.strip()
+
+
+PARTS = (
+    Kafka("kafka", "Apache Kafka", "kafka_address"),
+    Opa("opa", "OPA", "opa_program", "opa_url"),
+    Postgres("postgres", "PostgreSQL", "postgres_url"),
+    Part("toxiproxy", "toxiproxy", "toxiproxy_url"),
+)
+KAFKA, OPA, POSTGRES, TOXIPROXY = PARTS
+
+
+def free_port() -> int:
+    """A port that nobody listens on. Somebody may take it before we do: then the start says so."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether somebody listens."""
+    try:
+        with socket.create_connection((host, port), timeout=2.0):
+            return True
+    except OSError:
+        return False
