@@ -13,6 +13,9 @@ from control_plane.ports.audit import Audit, RecordedMessage
 from control_plane.ports.backbone import Record
 
 RECORDED_TOPICS = topics.KEYED_BY_SUBJECT
+GATHER_MS = 50
+"""How long messages may be on their way to the store so that they come in larger batches: nothing waits for them but
+people."""
 
 
 class Recorder:

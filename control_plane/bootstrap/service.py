@@ -34,7 +34,7 @@ from control_plane.ports.audit import Audit
 from control_plane.ports.backbone import Output, Record
 from control_plane.ports.ledger import Ledger
 from control_plane.ports.webhooks import Webhook
-from control_plane.recorder import RECORDED_TOPICS, Recorder
+from control_plane.recorder import GATHER_MS, RECORDED_TOPICS, Recorder
 from control_plane.settings import Settings
 from control_plane.slow_agents import SlowAgents
 from control_plane.workspace.checking import undeclared_executors
@@ -180,7 +180,8 @@ class Service:
         if "executors" in self.roles:
             self.backbone.join("executors", [topics.COMMANDS], Waiting(self._started, lambda: self._dispatch))
         if "recorder" in self.roles:
-            self.backbone.join("recorder", RECORDED_TOPICS, Waiting(self._started, lambda: self.recorder))
+            recorder = Waiting(self._started, lambda: self.recorder)
+            self.backbone.join("recorder", RECORDED_TOPICS, recorder, gather_ms=GATHER_MS)
 
     async def _open_store(self) -> None:
         """Ledger and audit store; only once the log's lock is ours, because opening them says that others are gone."""

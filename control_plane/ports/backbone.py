@@ -152,8 +152,9 @@ class Backbone(Protocol):
     def own_events(self, owner: Owner) -> None:
         """Take part in the loop group: before `start`."""
 
-    def join(self, group: str, topics: Sequence[str], reader: GroupReader) -> None:
-        """Take part in another consumer group: before `start`. Offsets are the group's own."""
+    def join(self, group: str, topics: Sequence[str], reader: GroupReader, *, gather_ms: int = 0) -> None:
+        """Take part in another consumer group: before `start`. Offsets are the group's own. `gather_ms` is how long a
+        log may hold records back so that they come in fewer and larger batches."""
 
     async def start(self) -> None:
         """Open, create the topics that are missing, join the groups. Returns once this process can append.

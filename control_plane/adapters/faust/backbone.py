@@ -70,7 +70,7 @@ class FaustBackbone:
         self._data_dir = DataDir(Path(data_dir))
         self._side = _side(address or url, self._names, self._data_dir, durability, self._fail)
         self._owner: Owner | None = None
-        self._readers: dict[str, tuple[tuple[str, ...], GroupReader]] = {}
+        self._readers: dict[str, tuple[tuple[str, ...], GroupReader, int]] = {}
         self._owner_part: OwnerPart | None = None
         self._apps: list[GroupApp] = []
         self._broken: asyncio.Future[Any] | None = None
@@ -82,14 +82,14 @@ class FaustBackbone:
         assert self._broken is None, "groups are joined before the start"
         self._owner = owner
 
-    def join(self, group: str, topics: Sequence[str], reader: GroupReader) -> None:
+    def join(self, group: str, topics: Sequence[str], reader: GroupReader, *, gather_ms: int = 0) -> None:
         """Take part in another consumer group: before `start`."""
         assert self._broken is None, "groups are joined before the start"
         if group == LOOP_GROUP or group in self._readers:
             raise InvalidSettings(f"group {group!r} was already joined. Nothing was changed. Choose another name.")
         for topic in topics:
             self._names.partitions_of(topic)
-        self._readers[group] = (tuple(topics), reader)
+        self._readers[group] = (tuple(topics), reader, gather_ms)
 
     async def start(self) -> None:
         """Open, create the topics that are missing, join the groups."""
@@ -152,8 +152,8 @@ class FaustBackbone:
         await self._side.open()
         if self._owner is not None:
             self._add_owner(self._owner)
-        for group, (topics, reader) in self._readers.items():
-            self._add(group, topics, GroupPart(reader, names=self._names, failed=self._fail))
+        for group, (topics, reader, gather_ms) in self._readers.items():
+            self._add(group, topics, GroupPart(reader, names=self._names, failed=self._fail, gather_ms=gather_ms))
         await self._join_all()
         self._followers = Followers(dict(zip(self._groups(), self._apps, strict=True)), self._names, self._fail)
 

@@ -8,7 +8,7 @@ from yarl import URL
 
 from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer, KafkaTransport
-from control_plane.adapters.faust.kafka_writer import KafkaLine, KafkaOffsets, KafkaWriter
+from control_plane.adapters.faust.kafka_writer import GROUP_COMMIT_PAUSE_S, KafkaLine, KafkaOffsets, KafkaWriter
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, new_app
 from control_plane.adapters.faust.row_store import PartitionRows
@@ -55,11 +55,14 @@ class KafkaSide:
 
     def prepare(self, part: OwnerPart | GroupPart) -> None:
         """Give a part its way to write."""
-        offsets = KafkaOffsets(lambda: _consumer_of(part), part.failed)
+
+        def consumer() -> KafkaConsumer:
+            return _consumer_of(part)
+
         if isinstance(part, GroupPart):
-            part.offsets = offsets
+            part.offsets = KafkaOffsets(consumer, part.failed, pause_s=GROUP_COMMIT_PAUSE_S)
         else:
-            part.lines = KafkaLines(self._ready(), offsets, self._names)
+            part.lines = KafkaLines(self._ready(), KafkaOffsets(consumer, part.failed), self._names)
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
         return await self._ready().append(outputs)

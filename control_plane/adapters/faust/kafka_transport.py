@@ -1,6 +1,7 @@
 """Faust's transport for `kafka://`, on its aiokafka driver: batches of records instead of messages.
 
-aiokafka runs in a thread of its own, as Faust has it; whatever touches its consumer runs there.
+Faust gives each consumer a thread with an event loop of its own. Ours run on the process's one loop: with five groups
+their threads spent most of their time in handing one interpreter lock around (docs/performance.md).
 """
 
 # mypy: disallow-subclassing-any=False
@@ -8,13 +9,14 @@ aiokafka runs in a thread of its own, as Faust has it; whatever touches its cons
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.utils.futures import maybe_async
 
 from control_plane.adapters.faust.hot_path import HotPath
 from control_plane.adapters.faust.lane import Standing
@@ -26,12 +28,12 @@ from control_plane.ports.backbone import BATCH_RECORDS_MAX, Record
 FETCH_WAIT_S = 1.0
 BROKER_WAIT_MS = 250
 """How long the broker may hold back an empty answer. A seek waits for the answer before it, so it must be short."""
+GATHERED_BYTES = 256 * 1024
+"""From how many on the broker answers a group that may gather before its time is over."""
 
-_T = TypeVar("_T")
 
-
-class HotThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka's consumer, with calls for batches, marks and seeks."""
+class HotConsumer(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer, without the thread, with calls for batches, marks and seeks."""
 
     logger = SERVICES
     above: Callable[[str], str]
@@ -40,10 +42,39 @@ class HotThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self._waiters: set[asyncio.Future[Any]] = set()
 
+    async def start(self) -> None:
+        """Starts on the loop that it is called on; Faust would start a thread."""
+        self._thread_started.set()
+        await self._default_start()
+
+    async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls it; Faust would queue the call for the thread. Some of its calls are coroutines and some are not."""
+        return await maybe_async(fun(*args, **kwargs))
+
+    async def _stop_children(self) -> None:
+        """With `_stop_futures` and `_stop_exit_stacks`: what Faust leaves to the thread as it ends."""
+        await self.on_thread_stop()
+        await self._default_stop_children()
+        self._shutdown.set()
+
+    async def _stop_futures(self) -> None:
+        """See `_stop_children`."""
+        await self._default_stop_futures()
+
+    async def _stop_exit_stacks(self) -> None:
+        """See `_stop_children`."""
+        await self._default_stop_exit_stacks()
+
     def _create_worker_consumer(self, transport: Any) -> Any:
-        """Shortens the broker's wait, which Faust fixes at 1.5 s; every seek at the end of a log would wait for it."""
+        """Shortens the broker's wait, which Faust fixes at 1.5 s; every seek at the end of a log would wait for it.
+
+        For a group that may gather, the broker holds back a small answer instead: each answer costs as much as many
+        records."""
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = BROKER_WAIT_MS
+        gather_ms = self.app.part.gather_ms
+        consumer._fetch_max_wait_ms = gather_ms or BROKER_WAIT_MS
+        if gather_ms:
+            consumer._fetch_min_bytes = GATHERED_BYTES
         return consumer
 
     async def on_thread_stop(self) -> None:
@@ -54,14 +85,6 @@ class HotThread(driver.AIOKafkaConsumerThread):
         if self._consumer is not None and self._consumer._coordinator is not None:
             self._consumer._coordinator._group_instance_id = None
         await super().on_thread_stop()
-
-    async def _wakeup_timer_in_thread(self) -> None:
-        """Does nothing: mode leaves a coroutine in the other loop here that is never awaited when that loop ends."""
-
-    async def in_thread(self, call: Callable[..., Coroutine[Any, Any, _T]], *args: Any) -> _T:
-        """Run a call there. Faust's own way has two places for calls, and a fetch that waits holds one of them; and a
-        call that is given up here goes on there, and takes records that a newer one then waits for."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(*args), self.thread_loop))
 
     async def fetch(self, tps: set[TP], records_max: int | None) -> dict[TP, list[Record]]:
         """At most so many records of each partition; waits a while when there are none."""
@@ -90,11 +113,7 @@ class HotThread(driver.AIOKafkaConsumerThread):
             waiter.cancel()
 
     def wake(self) -> None:
-        """Let a waiting `fetch` look again. Called from any thread."""
-        if self._waiters:
-            self.thread_loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
+        """Let a waiting `fetch` look again."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -165,48 +184,48 @@ class KafkaConsumer(HotPath, driver.Consumer):
     """A group's consumer on Kafka."""
 
     logger = SERVICES
-    _thread: HotThread
+    _thread: HotConsumer
 
-    def _new_consumer_thread(self) -> HotThread:
-        """Our thread, where Faust makes its own."""
-        thread = HotThread(self, loop=self.loop, beacon=self.beacon)
-        thread.above = self.app.part.above
-        return thread
+    def _new_consumer_thread(self) -> HotConsumer:
+        """Ours, where Faust makes a thread."""
+        hot = HotConsumer(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
+        hot.above = self.app.part.above
+        return hot
 
     async def fetch(self, tps: set[TP]) -> Mapping[TP, Sequence[Record]]:
-        return await self._thread.in_thread(self._thread.fetch, tps, BATCH_RECORDS_MAX)
+        return await self._thread.fetch(tps, BATCH_RECORDS_MAX)
 
     def wake(self) -> None:
         self._thread.wake()
 
     async def seek_all(self, offsets: Mapping[TP, int]) -> None:
-        await self._thread.in_thread(self._thread.seek_all, offsets)
+        await self._thread.seek_all(offsets)
 
     async def standings(self, tps: set[TP]) -> dict[TP, Standing]:
-        return await self._thread.in_thread(self._thread.standings, tps)
+        return await self._thread.standings(tps)
 
     async def ends(self, tps: set[TP]) -> Mapping[TP, int]:
-        return await self._thread.in_thread(self._thread.ends, tps) if tps else {}
+        return await self._thread.ends(tps) if tps else {}
 
     async def commit_marks(self, offsets: Mapping[TP, tuple[int, bytes]]) -> None:
-        await self._thread.in_thread(self._thread.commit_marks, offsets)
+        await self._thread.commit_marks(offsets)
 
     async def settle(self) -> None:
         await self.app.producer.settle()
 
     async def restore_rows(self, tps: set[TP], store: RowsStore) -> None:
-        thread = self._thread
-        bounds = await thread.in_thread(thread.bounds, tps)
+        hot = self._thread
+        bounds = await hot.bounds(tps)
         behind = {tp: rows for tp in tps if (rows := _behind(store, tp, *bounds[tp]))}
-        await thread.in_thread(thread.resume, tps)
+        await hot.resume(tps)
         await self.seek_all({tp: _next_of(rows, bounds[tp][0]) for tp, rows in behind.items()})
         while behind:
-            for tp, records in (await thread.in_thread(thread.fetch, set(behind), None)).items():
+            for tp, records in (await hot.fetch(set(behind), None)).items():
                 behind[tp].write([(one.key, one.value) for one in records], records[-1].offset)
                 if records[-1].offset + 1 >= bounds[tp][1]:
                     del behind[tp]
         # Their own changelog is never fetched while a partition is owned.
-        await thread.in_thread(thread.pause, tps)
+        await hot.pause(tps)
 
 
 class KafkaProducer(driver.Producer):

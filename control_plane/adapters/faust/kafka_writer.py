@@ -5,6 +5,7 @@ step they keep their order, and a step never overtakes what it rests on.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,13 +21,20 @@ from control_plane.errors import BackboneUnavailable, ContinuityBroken, InvalidM
 from control_plane.ports.backbone import RECORD_BYTES_MAX, Commit, Output, Position
 
 APPEND_TIMEOUT_S = 15.0
+GROUP_COMMIT_PAUSE_S = 0.1
+"""Between two commits of a group beside the loop; what a killed process had not committed comes again."""
 
 
 class KafkaOffsets:
     """Commits a group's offsets one request at a time, with the newest of each partition in it."""
 
-    def __init__(self, consumer: Callable[[], KafkaConsumer], failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, consumer: Callable[[], KafkaConsumer], failed: Callable[[BaseException], None], *, pause_s: float = 0.0
+    ) -> None:
+        """`pause_s` is left between two requests: each costs process and broker as much as a small batch."""
         self._consumer = consumer
+        self._pause_s = pause_s
+        self._hurry = asyncio.Event()
         self._failed = failed
         self._waiting: dict[TP, tuple[int, bytes]] = {}
         self._promise: asyncio.Future[None] | None = None
@@ -45,8 +53,10 @@ class KafkaOffsets:
         return asyncio.shield(self._promise)
 
     async def flush(self) -> None:
+        self._hurry.set()
         if self._task is not None:
             await asyncio.wait([self._task])
+        self._hurry.clear()
 
     async def _commit_waiting(self) -> None:
         while self._promise is not None:
@@ -60,6 +70,12 @@ class KafkaOffsets:
                 promise.exception()
             else:
                 promise.set_result(None)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        if self._pause_s and not self._hurry.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._pause_s)
 
     def _noted(self, noted: "asyncio.Future[None]", offset: int, committed: Callable[[int], None]) -> None:
         if noted.cancelled():

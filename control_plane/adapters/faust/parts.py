@@ -40,6 +40,7 @@ class OwnerPart:
 
     acts_outside = False
     """What it writes stands behind what it read in the same log: one is not lost without the other."""
+    gather_ms = 0
 
     def __init__(self, owner: Owner, *, names: Names, failed: Failed) -> None:
         self.lanes: dict[TP, OwnerLane] = {}
@@ -90,7 +91,8 @@ class GroupPart:
     acts_outside = True
     """Its reader may act on the world, so it must not be shown what a power cut could still take back."""
 
-    def __init__(self, reader: GroupReader, *, names: Names, failed: Failed) -> None:
+    def __init__(self, reader: GroupReader, *, names: Names, failed: Failed, gather_ms: int) -> None:
+        self.gather_ms = gather_ms
         self.lanes: dict[TP, GroupLane] = {}
         self.above = names.above
         self._ending = asyncio.Lock()

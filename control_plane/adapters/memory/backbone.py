@@ -43,7 +43,7 @@ class MemoryBackbone:
         self._owner = owner
         self._lanes = [Lane(self._log, number, owner, self._order) for number in range(self.partitions)]
 
-    def join(self, group: str, topics: Sequence[str], reader: GroupReader) -> None:
+    def join(self, group: str, topics: Sequence[str], reader: GroupReader, *, gather_ms: int = 0) -> None:
         """Take part in another consumer group: before `start`."""
         if group == LOOP_GROUP or group in {joined for joined, *_ in self._groups}:
             raise InvalidSettings(f"group {group!r} was already joined. Nothing was changed. Choose another name.")

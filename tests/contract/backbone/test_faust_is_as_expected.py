@@ -28,7 +28,7 @@ from mode.threads import QueueServiceThread, ServiceThread
 
 from control_plane.adapters.faust.embedded_transport import EmbeddedConsumer, EmbeddedProducer
 from control_plane.adapters.faust.hot_path import HotPath
-from control_plane.adapters.faust.kafka_transport import HotThread, KafkaConsumer, KafkaProducer
+from control_plane.adapters.faust.kafka_transport import HotConsumer, KafkaConsumer, KafkaProducer
 from control_plane.adapters.faust.pinned import GroupApp
 from control_plane.adapters.faust.recovery import BulkRecovery, RowsTableManager
 from control_plane.adapters.faust.row_store import RowsStore, RowsTable
@@ -41,9 +41,13 @@ OVERRIDDEN = [
     (HotPath, Consumer, "on_partitions_revoked", "self revoked"),
     (HotPath, Consumer, "on_stop", "self"),
     (KafkaConsumer, driver.Consumer, "_new_consumer_thread", "self"),
-    (HotThread, driver.AIOKafkaConsumerThread, "_create_worker_consumer", "self transport"),
-    (HotThread, QueueServiceThread, "on_thread_stop", "self"),
-    (HotThread, ServiceThread, "_wakeup_timer_in_thread", "self"),
+    (HotConsumer, driver.AIOKafkaConsumerThread, "_create_worker_consumer", "self transport"),
+    (HotConsumer, QueueServiceThread, "on_thread_stop", "self"),
+    (HotConsumer, QueueServiceThread, "call_thread", None),
+    (HotConsumer, ServiceThread, "start", "self"),
+    (HotConsumer, ServiceThread, "_stop_children", "self"),
+    (HotConsumer, ServiceThread, "_stop_futures", "self"),
+    (HotConsumer, ServiceThread, "_stop_exit_stacks", "self"),
     (KafkaProducer, driver.Producer, "_settings_extra", "self"),
     (KafkaProducer, driver.Producer, "flush", "self"),
     (KafkaProducer, driver.Producer, "create_topic", None),
@@ -87,13 +91,18 @@ CALLED = [
     (Store._db_for_partition, "self._open_for_partition(partition)"),
     (Store.on_rebalance, "self.revoke_partitions(self.table, revoked)"),
     (Collection._new_store, "self._new_store_by_url"),
-    (ServiceThread._keepalive2, "self._wakeup_timer_in_thread()"),
     (ServiceThread._shutdown_thread, "self.on_thread_stop()"),
+    (ServiceThread._shutdown_thread, "self._default_stop_children()"),
+    (ServiceThread._shutdown_thread, "self._default_stop_futures()"),
+    (ServiceThread._shutdown_thread, "self._default_stop_exit_stacks()"),
+    (ServiceThread._serve, "self._default_start()"),
+    (Service.stop, "self._stop_children()"),
     (ThreadDelegateConsumer.__init__, "self._new_consumer_thread()"),
     (driver.Producer._new_producer, "self._settings_extra()"),
     (Service.crash, "._crash(reason)"),
     (driver.ConsumerRebalanceListener.on_partitions_assigned, "consumer_generation_id"),
     (AIOKafkaConsumer.start, "fetch_max_wait_ms=self._fetch_max_wait_ms"),
+    (AIOKafkaConsumer.start, "fetch_min_bytes=self._fetch_min_bytes"),
     (GroupCoordinator._maybe_leave_group, "self._group_instance_id is None"),
     (Fetcher._fetch_requests_routine, "self._notify(waiter)"),
 ]
@@ -105,7 +114,7 @@ RELIED_ON = [
     (TableManager, "_update_channels"),
     (Store, "_db_for_partition partition_path offset_key"),
     (RocksDBOptions, "as_options open"),
-    (driver.AIOKafkaConsumerThread, "_ensure_consumer __post_init__"),
+    (driver.AIOKafkaConsumerThread, "_ensure_consumer __post_init__ _default_start"),
     (driver.Producer, "_ensure_producer"),
     (driver, "ensure_aiokafka_TP ensure_aiokafka_TPset"),
     (Fetcher, "fetched_records _create_fetch_waiter"),

@@ -97,7 +97,7 @@ class World:
         """Have the loop group's partitions revoked and assigned again."""
         consumer = backbone._apps[0].consumer
         if self.is_kafka:
-            consumer._thread.thread_loop.call_soon_threadsafe(consumer._thread._consumer._coordinator.request_rejoin)
+            consumer._thread._consumer._coordinator.request_rejoin()
         else:
             await consumer.rebalance()
 
