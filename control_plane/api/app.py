@@ -9,6 +9,7 @@ from fastapi.security import HTTPBearer
 from control_plane.api import problems
 from control_plane.api.cancelling import cancel_routes
 from control_plane.api.controls import control_routes
+from control_plane.api.dead_letters import dead_letter_routes
 from control_plane.api.decisions import command_routes, decision_routes, effect_routes
 from control_plane.api.docs import docs_routes
 from control_plane.api.dossier import dossier_routes
@@ -17,6 +18,7 @@ from control_plane.api.flows import flow_routes
 from control_plane.api.gate import Gate
 from control_plane.api.health import health_routes
 from control_plane.api.hooks import hook_routes
+from control_plane.api.letter_book import LetterBook
 from control_plane.api.measuring import Measured
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import Problem
@@ -43,6 +45,7 @@ def create_app(ports: ApiPorts) -> FastAPI:
         redirect_slashes=False,
     )
     reader, streams = Reader(ports.metrics), Streams(ports.audit, ports.metrics)
+    letters = LetterBook(ports.audit, reader.left_out, ports.metrics)
     app.state.streams = streams
     # Judged by the gate; named here so that OpenAPI says it.
     key = Security(HTTPBearer(auto_error=False, description="The key of the service."))
@@ -55,11 +58,12 @@ def create_app(ports: ApiPorts) -> FastAPI:
         cancel_routes(ports),
         effect_routes(ports, reader),
         flow_routes(ports, reader),
+        dead_letter_routes(ports, letters),
         control_routes(ports),
         hook_routes(ports),
     ):
         app.include_router(router, dependencies=[key])
-    app.include_router(health_routes(ports))
+    app.include_router(health_routes(ports, letters.refresh))
     app.include_router(docs_routes())
     problems.install(app)
     app.add_middleware(

@@ -1,4 +1,4 @@
-"""Routes that show messages of every kind together: a flow, a subject, the dead letters."""
+"""Routes that show messages of every kind together: a flow, a subject."""
 
 from typing import Annotated
 
@@ -9,11 +9,10 @@ from control_plane.api.paging import FILTER_CHARS_MAX, Paged, Paging, page_of
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.api.reading import Reader
-from control_plane.messages import topics
 
 
 def flow_routes(ports: ApiPorts, reader: Reader) -> APIRouter:
-    """The routes for flows, subjects and dead letters."""
+    """The routes for flows and subjects."""
     router = APIRouter(prefix="/v1")
 
     async def messages(what: str, name: str, paging: Paging, **about: str) -> shapes.MessageList:
@@ -47,17 +46,5 @@ def flow_routes(ports: ApiPorts, reader: Reader) -> APIRouter:
     ) -> shapes.MessageList:
         """Every message about one subject, as the audit store holds them."""
         return await messages("subject", subject, paging, subject=subject)
-
-    @router.get(
-        "/dead-letters",
-        summary="List dead letters",
-        response_model=shapes.DeadLetterList,
-        responses=documented(422),
-        tags=["dead letters"],
-    )
-    async def dead_letters(paging: Paged) -> shapes.DeadLetterList:
-        """What could not be processed: where it stands, why, and what to change."""
-        found, after = await page_of(ports.audit, paging, topic=topics.DEAD_LETTERS)
-        return shapes.DeadLetterList(items=reader.each(found, reading.dead_letter), next_after=after)
 
     return router

@@ -1,15 +1,19 @@
 """Probes and metrics: is the process alive, does it do its work, what does it count."""
 
+import contextlib
+from collections.abc import Awaitable, Callable
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.api.shapes import Live, Ready
+from control_plane.errors import AuditUnavailable
 
 
-def health_routes(ports: ApiPorts) -> APIRouter:
-    """The routes /health and /metrics."""
+def health_routes(ports: ApiPorts, look_again: Callable[[], Awaitable[None]]) -> APIRouter:
+    """The routes /health and /metrics. `look_again` is asked before what is counted in the audit store is shown."""
     router = APIRouter(tags=["running it"])
 
     @router.get("/health/live", summary="Is the process alive?", response_model=Live, responses=documented())
@@ -39,6 +43,9 @@ def health_routes(ports: ApiPorts) -> APIRouter:
     )
     async def metrics() -> Response:
         """Metrics in the text format of Prometheus."""
+        with contextlib.suppress(AuditUnavailable):
+            # Without the store the last count stands; the other metrics are wanted now more than ever.
+            await look_again()
         return Response(generate_latest(ports.metrics), media_type=CONTENT_TYPE_LATEST)
 
     return router

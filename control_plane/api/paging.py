@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 
@@ -12,6 +12,14 @@ LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 500
 SEQUENCE_MAX: Final = 2**63 - 1
 FILTER_CHARS_MAX: Final = 512
+
+
+class _HasSequence(Protocol):
+    @property
+    def sequence(self) -> int: ...
+
+
+_Numbered = TypeVar("_Numbered", bound=_HasSequence)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +71,11 @@ async def page_of(
             newest_first=paging.order == "newest",
         )
     )
+    return cut(found, paging)
+
+
+def cut(found: Sequence[_Numbered], paging: Paging) -> tuple[Sequence[_Numbered], int | None]:
+    """A page of what was found, of which there is one more than the page holds unless it is the last; and `after`."""
     if len(found) <= paging.limit:
         return found, None
     kept = found[: paging.limit]

@@ -40,12 +40,16 @@ class Reader:
             try:
                 items.append(shape(kept))
             except InvalidMessage as exc:
-                self._unreadable.labels(kept.message.topic).inc()
-                _log.warning(
-                    "recorded message left out of an answer",
-                    extra={"sequence": kept.sequence, "topic": kept.message.topic, "reason": exc.detail},
-                )
+                self.left_out(kept, exc.detail)
         return items
+
+    def left_out(self, kept: Kept, why: str) -> None:
+        """Count a message that cannot be read, and log where it is."""
+        self._unreadable.labels(kept.message.topic).inc()
+        _log.warning(
+            "recorded message left out of an answer",
+            extra={"sequence": kept.sequence, "topic": kept.message.topic, "reason": why},
+        )
 
 
 def readable(kept: Kept, shape: Callable[[Kept], _T]) -> _T:
@@ -108,11 +112,12 @@ def effect(kept: Kept) -> shapes.EffectItem:
     return shapes.EffectItem(**_recorded(kept), **_fields(kept, Effect))
 
 
-def dead_letter(kept: Kept) -> shapes.DeadLetterItem:
-    """A dead letter."""
+def dead_letter(kept: Kept) -> dict[str, Any]:
+    """What a dead letter says; what was done about it stands elsewhere."""
     fields = _fields(kept, DeadLetter)
     where = {f"from_{name}": fields.pop(name) for name in ("topic", "partition", "offset")}
-    return shapes.DeadLetterItem(**_recorded(kept), **where, **fields, record_base64=fields["record"])
+    record = fields.pop("record")
+    return {**_recorded(kept), **where, **fields, "record_base64": record}
 
 
 def _fields(kept: Kept, message_type: type[M]) -> dict[str, Any]:

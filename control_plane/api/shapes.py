@@ -145,8 +145,25 @@ class CommandDetail(CommandItem):
     effect: EffectItem | None
 
 
+class ResolutionItem(BaseModel):
+    """What was done about a dead letter. `to_*` is where the record went, if it was given back."""
+
+    how: Literal["redriven", "discarded"]
+    by: str
+    because: str
+    at: datetime
+    to_topic: str | None
+    to_partition: int | None
+    to_offset: int | None
+
+
 class DeadLetterItem(Recorded):
-    """What could not be processed, and why. `from_*` is where the record stands."""
+    """What could not be processed, and why. `from_*` is where the record stands; `copies` says how often it was
+    buried."""
+
+    state: Literal["open", "redriven", "discarded"]
+    resolution: ResolutionItem | None = Field(description="Null while it is open.")
+    again: str | None = Field(description="The letter that the record became when it was given back.")
 
     from_topic: str
     from_partition: int
@@ -156,8 +173,39 @@ class DeadLetterItem(Recorded):
     field: str | None
     cure: str
     agent: str | None = Field(description="The agent that failed on it, if it was one.")
-    record_base64: str = Field(description="The beginning of the record.")
     record_bytes: int
+
+
+class Objection(BaseModel):
+    """Why a dead letter cannot go back to the loop as things are now."""
+
+    code: str
+    detail: str
+    field: str | None
+    cure: str
+
+
+class DeadLetterDetail(DeadLetterItem):
+    """The same with its record."""
+
+    record: str = Field(description="The record as text; what is no UTF-8 in it is replaced.")
+    record_base64: str = Field(description="The record as it was; of a large one the beginning.")
+    objection: Objection | None = Field(description="Null when it can be redriven.")
+
+
+class SweptLetter(Objection):
+    """A letter that stays as it is, and why."""
+
+    id: str
+
+
+class SweptLetters(BaseModel):
+    """What became of open letters that were chosen by what they have in common; in a dry run, what would."""
+
+    dry_run: bool
+    done: list[str]
+    refused: list[SweptLetter]
+    next_after: int | None = Field(description="`after` of the next request; null when no letter is left.")
 
 
 class MessageItem(Recorded):

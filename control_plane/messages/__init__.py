@@ -8,6 +8,7 @@ from control_plane.messages.effect import Effect
 from control_plane.messages.event import Event
 from control_plane.messages.outcome import Outcome
 from control_plane.messages.proposed import Proposed
+from control_plane.messages.resolution import Resolution
 from control_plane.messages.ruling import Question, Reason, Ruling
 from control_plane.messages.subject import Subject
 from control_plane.messages.tool import Invocation, Learnt, Usage
@@ -27,6 +28,7 @@ __all__ = [
     "Proposed",
     "Question",
     "Reason",
+    "Resolution",
     "Ruling",
     "Subject",
     "Usage",

@@ -7,6 +7,9 @@ import msgspec
 
 from control_plane.errors import InvalidMessage
 
+EVENT_BYTES_MAX = 256 * 1024
+"""Largest event that is read; a larger one is a dead letter."""
+
 NESTING_MAX = 64
 """Lists and objects inside one another."""
 

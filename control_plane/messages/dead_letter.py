@@ -1,13 +1,27 @@
-"""What could not be processed: the record, where it stood, and why. Nothing is lost."""
+"""What could not be processed: the record, where it stood, and why. Nothing is lost.
+
+A record that is given back to the loop carries the letter that it was, so that a letter that it becomes again follows
+from the first.
+"""
+
+import re
+from typing import Final
 
 from msgspec import Struct
 
 from control_plane.causality import Lineage, digest
 from control_plane.causality.lineage import SOURCE
 from control_plane.errors import InvalidMessage
+from control_plane.messages.bounds import EVENT_BYTES_MAX
 
-RECORD_BYTES_MAX = 64 * 1024
-"""How much of a record is kept in its dead letter; the log itself still holds the whole at the position named."""
+RECORD_BYTES_MAX: Final = EVENT_BYTES_MAX
+"""How much of a record is kept in its dead letter: whatever could be an event is kept whole. Of the rest it holds the
+beginning; the log itself still has it at the position named."""
+
+REDRIVE_OF: Final = "redriveof"
+"""A CloudEvents extension: flow and id of the letter that this record was before."""
+
+_MARK: Final = re.compile(rb'\{"redriveof":"([0-9a-f]{32})/([0-9a-f]{32})",')
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -27,6 +41,11 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     record: bytes
     record_bytes: int
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds all of the record."""
+        return len(self.record) == self.record_bytes
+
     @classmethod
     def of(
         cls,
@@ -43,7 +62,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
         """The dead letter of a record; the same record and reason always give the same one."""
         identity = digest("dead_letter", topic, str(partition), str(offset), agent or "")
         return cls(
-            lineage=Lineage.root(SOURCE, identity),
+            lineage=_lineage(identity, record),
             subject=subject or f"partition/{partition}",
             occurred_ms=recorded_ms,
             topic=topic,
@@ -57,3 +76,27 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
             record=record[:RECORD_BYTES_MAX],
             record_bytes=len(record),
         )
+
+
+def marked(record: bytes, letter: DeadLetter) -> bytes:
+    """The record of a letter as it goes back: the same bytes, with the letter named in front. Where there is no room
+    for that, or no JSON object, it goes as it is."""
+    mark = f'{{"{REDRIVE_OF}":"{letter.lineage.correlation_id}/{letter.lineage.message_id}",'.encode()
+    bare = unmarked(record).lstrip()
+    is_object = bare[:1] == b"{" and bare[1:].lstrip()[:1] == b'"'
+    return mark + bare[1:] if is_object and len(mark) + len(bare) <= EVENT_BYTES_MAX else record
+
+
+def unmarked(record: bytes) -> bytes:
+    """The record as it was sent."""
+    found = _MARK.match(record)
+    return b"{" + record[found.end() :] if found else record
+
+
+def _lineage(identity: str, record: bytes) -> Lineage:
+    """Of its own flow; or, of a record that was given back, in that of the letter that it was."""
+    found = _MARK.match(record)
+    if found is None:
+        return Lineage.root(SOURCE, identity)
+    flow, before = (group.decode() for group in found.groups())
+    return Lineage(source=SOURCE, message_id=identity, correlation_id=flow, causation_id=before)

@@ -14,10 +14,8 @@ from msgspec.structs import replace
 from control_plane.causality import Lineage
 from control_plane.causality.lineage import HOP_COUNT_MAX
 from control_plane.errors import InvalidMessage
+from control_plane.messages.bounds import EVENT_BYTES_MAX as EVENT_BYTES_MAX  # part of the envelope
 from control_plane.messages.bounds import check_integers, check_nesting
-
-EVENT_BYTES_MAX = 256 * 1024
-"""Largest event that is read; a larger one is a dead letter."""
 
 MESSAGE_BYTES_MAX = 1024 * 1024
 """Largest message of the loop's own: a verdict holds its event and the rows that the agent read."""

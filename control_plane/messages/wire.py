@@ -24,12 +24,13 @@ from control_plane.messages.envelope import Envelope, invalid, read_envelope, re
 from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED, OUTCOME_PREFIX, Event
 from control_plane.messages.outcome import Outcome
 from control_plane.messages.proposed import Proposed
+from control_plane.messages.resolution import Resolution
 from control_plane.messages.subject import Subject
 from control_plane.messages.tool import Invocation, Learnt
 from control_plane.messages.verdict import Verdict
 
-Internal = Decision | Verdict | Command | Effect | Outcome | Proposed | DeadLetter | Invocation | Learnt
-M = TypeVar("M", Decision, Verdict, Command, Effect, Outcome, Proposed, DeadLetter, Invocation, Learnt)
+Internal = Decision | Verdict | Command | Effect | Outcome | Proposed | DeadLetter | Resolution | Invocation | Learnt
+M = TypeVar("M", Decision, Verdict, Command, Effect, Outcome, Proposed, DeadLetter, Resolution, Invocation, Learnt)
 
 _TYPES: Final[dict[type, str]] = {
     Decision: "setpoint.decision",
@@ -39,6 +40,7 @@ _TYPES: Final[dict[type, str]] = {
     Outcome: OUTCOME_PREFIX,
     Proposed: DECISION_PROPOSED,
     DeadLetter: "setpoint.dead_letter",
+    Resolution: "setpoint.resolution",
     Invocation: "tool.invoke",
     Learnt: "tool.result",
 }
@@ -49,6 +51,11 @@ def schema_of(message_type: type) -> str:
     """The `dataschema` that messages of this type carry: a URN with the schema's version."""
     name = "dead_letter" if message_type is DeadLetter else message_type.__name__.lower()
     return f"urn:setpoint:schema:{name}:1"
+
+
+def type_of(message_type: type) -> str:
+    """The CloudEvents `type` that messages of this type carry; that of outcomes goes on with their status."""
+    return _TYPES[message_type]
 
 
 def _body_of(message_type: Any) -> type[Struct]:

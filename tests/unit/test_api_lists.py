@@ -195,12 +195,14 @@ async def test_dead_letters_say_where_why_and_what_to_change(world: World) -> No
     await world.record_raw(topics.EVENTS, b"\xff{")
     await world.record(letter)
 
-    [item] = (await get(world, "/v1/dead-letters"))["items"]
+    [listed] = (await get(world, "/v1/dead-letters"))["items"]
+    item = await get(world, f"/v1/dead-letters/{listed['id']}")
     [poison] = (await get(world, "/v1/events"))["items"]
 
     assert (item["from_topic"], item["from_partition"], item["from_offset"]) == ("events.v1", 3, 17)
     assert (item["code"], item["cure"], item["agent"]) == ("json_broken", "Send JSON.", None)
     assert base64.b64decode(item["record_base64"]) == b"\xff{"
+    assert listed == {name: item[name] for name in listed}
     assert poison["event"] is None
 
 

@@ -22,6 +22,7 @@ from control_plane.messages import (
     Outcome,
     Proposed,
     Reason,
+    Resolution,
     Subject,
     Verdict,
 )
@@ -112,6 +113,16 @@ MESSAGES = [
         reason=InvalidMessage("json_broken", "no", field="data.x", cure="Mend it."),
         subject=builders.WEB_1,
         agent="guard",
+    ),
+    Resolution(
+        **ENVELOPE,
+        letter_id="l",
+        how="redriven",
+        by="person/admin",
+        because="mended",
+        to_topic="events.v1",
+        to_partition=3,
+        to_offset=10,
     ),
 ]
 PLAIN = {"specversion": "1.0", "id": "e1", "source": "probe", "type": "service.measured", "subject": "service/web-1"}
