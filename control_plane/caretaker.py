@@ -10,15 +10,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from control_plane.causality import Lineage
-from control_plane.causality.lineage import SOURCE
-from control_plane.messages import Event, topics
+from control_plane.messages import topics
 from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.owner_event import own_subject, owner_event
 from control_plane.messages.summary import FLEET_SUMMARY_INTERVAL_MS, FLEET_SUMMARY_REPEAT_MS, PartitionsSummary
-from control_plane.messages.wire import encode_event, utc
 from control_plane.partition import Partitions
 from control_plane.partition.held import ToTell
-from control_plane.partition.told import merged_heard, own_subject
+from control_plane.partition.told import merged_heard
 from control_plane.ports.backbone import Backbone, Output
 from control_plane.ports.clock import Clock
 
@@ -145,12 +143,5 @@ def _awaited(found: dict[int, ToTell]) -> object:
 
 
 def _partition_event(partition: int, event_type: str, now_ms: int, data: dict[str, Any], by: str = "") -> Output:
-    subject = own_subject(partition)
-    event = Event(
-        lineage=Lineage.root(SOURCE, f"{event_type}/{partition}/{now_ms}{by}"),
-        type=event_type,
-        subject=subject,
-        occurred_at=utc(now_ms),
-        data=data,
-    )
-    return Output(topics.EVENTS, subject.encode(), encode_event(event), partition)
+    value = owner_event(partition, event_type, now_ms, data, by)
+    return Output(topics.EVENTS, own_subject(partition).encode(), value, partition)

@@ -5,6 +5,7 @@
     │   ├── BackboneUnavailable
     │   ├── LedgerUnavailable
     │   ├── AuditUnavailable
+    │   ├── OwnerFenced         another worker has taken a partition of this one's
     │   ├── PositionsUnavailable
     │   └── PolicyEngineUnavailable
     └── PermanentError          trying again cannot help: somebody has to change something
@@ -34,6 +35,10 @@ class TemporaryError(SetpointError):
 
 class BackboneUnavailable(TemporaryError):
     """The log cannot be reached."""
+
+
+class OwnerFenced(TemporaryError):
+    """Another worker has taken a partition of this one's, which must therefore stop and may then start anew."""
 
 
 class LedgerUnavailable(TemporaryError):

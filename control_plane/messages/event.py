@@ -28,6 +28,9 @@ CONTROLS_ADOPTED = "controls.adopted"
 PARTITION_SUMMARISED = "partition.summarised"
 """What an owner tells every partition of those that it owns: its fleets' counts and the sources that it heard."""
 
+PARTITION_CLAIMED = "partition.claimed"
+"""A worker took the partition: it is the owner until the next claim. Where it stands is the owner's epoch."""
+
 SUBJECT_REGISTERED = "subject.registered"
 """The subject exists from here on: it counts in the fleets that it is a member of. Anybody may say so."""
 
@@ -50,7 +53,15 @@ CANCELLATION_REQUESTED = "cancellation.requested"
 """A person wants a command not to be begun; executors heed it at the instant of acting."""
 
 RESERVED = frozenset(
-    {TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, DECISION_PROPOSED, EFFECT_JUDGED, CANCELLATION_REQUESTED}
+    {
+        TICK,
+        CONTROLS_ADOPTED,
+        PARTITION_SUMMARISED,
+        PARTITION_CLAIMED,
+        DECISION_PROPOSED,
+        EFFECT_JUDGED,
+        CANCELLATION_REQUESTED,
+    }
 )
 """Types that only Setpoint itself may publish; with `OUTCOME_PREFIX` they are refused from outside."""
 

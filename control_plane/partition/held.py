@@ -15,10 +15,12 @@ from control_plane.ports.backbone import Record
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What is committed with the next offset: the last applied record's digest and the controls in force after it."""
+    """What is committed with the next offset: the last applied record's digest, the controls in force after it, and the
+    log's generation."""
 
     last_digest: str
     controls_revision: str
+    generation: int = 0
 
 
 class ToTell(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from control_plane.catalogue import Controls
 from control_plane.causality.lineage import SOURCE
@@ -20,7 +21,7 @@ from control_plane.loop.deliberation import OVERRAN
 from control_plane.loop.intake import check_event
 from control_plane.loop.step import Ask, Done, step
 from control_plane.messages import DeadLetter, Event, topics
-from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_CLAIMED, PARTITION_SUMMARISED, TICK
 from control_plane.messages.summary import summary_of
 from control_plane.messages.wire import decode_event
 from control_plane.partition.fleets import KnownFleets
@@ -41,7 +42,7 @@ FAULT_PAUSE_S = 0.02
 FAULTS_WAITED_OUT_MAX = 1_500
 """Half a minute in which an engine that does not rule may come back, after a crash and only then."""
 
-_OF_THE_OWNER = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED})
+_OF_THE_OWNER = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, PARTITION_CLAIMED})
 
 
 class Observer(Protocol):
@@ -68,12 +69,14 @@ class Partitions:
         self._held: dict[int, Held] = {}
 
     async def assigned(self, partition: int, rows: RowReader, start: Start) -> None:
-        """Take a partition. Raises ContinuityBroken when its log is not the one that was applied."""
+        """Take a partition. Raises ContinuityBroken when its log is not the one that was applied and no person has said
+        that it may go on, OwnerFenced when a newer owner was there already."""
         mark = msgspec.json.decode(start.mark, type=Mark) if start.mark else Mark("", "")
-        _check_continuity(partition, start, mark)
-        held = Held(partition, PartitionRows(rows, start.next_offset, partition), mark)
+        if mark.generation == start.generation:
+            _check_continuity(partition, start, mark)
+        held = Held(partition, PartitionRows(rows, start, partition), replace(mark, generation=start.generation))
         if mark.controls_revision:
-            held.adopt(self._controls.at(mark.controls_revision))
+            self._follow_on(held, mark)
         self._held[partition] = held
 
     async def revoked(self, partition: int) -> None:
@@ -105,7 +108,7 @@ class Partitions:
             if segment[0][0].offset < batch.end:
                 await self._take_segment(held, batch, segment)
         if batch.end > first:
-            held.mark = Mark(_record_digest(records[batch.end - first - 1]), held.mark.controls_revision)
+            held.mark = replace(held.mark, last_digest=_record_digest(records[batch.end - first - 1]))
         in_order = sorted(batch.outputs, key=_offset_of)
         outputs = tuple(Output(out.topic, out.key, out.value, out.partition) for out in in_order)
         return Commit(
@@ -121,6 +124,16 @@ class Partitions:
         held = self._held.get(partition)
         if held is not None:
             held.rows.acknowledged(commit.batch_offset, commit.next_offset)
+
+    def _follow_on(self, held: Held, mark: Mark) -> None:
+        """Under the controls that were in force. Where the control topics were lost with the log, there are none until
+        new ones are adopted."""
+        try:
+            held.adopt(self._controls.at(mark.controls_revision))
+        except ContinuityBroken:
+            if mark.generation == held.mark.generation:
+                raise
+            held.mark = replace(held.mark, controls_revision="")
 
     async def _take_segment(self, held: Held, batch: Batch, segment: "list[tuple[Record, Event | None]]") -> None:
         """Records between two that concern the whole partition: subjects are independent of one another here, but for
@@ -142,10 +155,12 @@ class Partitions:
         if event.type == CONTROLS_ADOPTED:
             revision = str(event.data.get("revision", ""))
             held.adopt(self._controls.at(revision))
-            held.mark = Mark(held.mark.last_digest, revision)
+            held.mark = replace(held.mark, controls_revision=revision)
             return
         if event.type == PARTITION_SUMMARISED:
             self._take_summary(held, batch, record, event)
+            return
+        if event.type == PARTITION_CLAIMED:
             return
         for subject in held.rows.waiting_for(record):
             await self._take_one(held, batch, subject, record, event)
@@ -315,6 +330,7 @@ def _check_continuity(partition: int, start: Start, mark: Mark) -> None:
     if before is None or _record_digest(before) != mark.last_digest:
         raise ContinuityBroken(
             f"partition {partition} of {topics.EVENTS} no longer holds the record that was applied last, at offset "
-            f"{start.next_offset - 1}: the log was wiped, cut or restored. Nothing was done. "
-            "Restore the log, or start on an empty data directory."
+            f"{start.next_offset - 1}: the log was wiped, cut or restored. Nothing was done, and nothing of the "
+            "partition is taken until a person has looked. Restore the log, or say that it may go on: "
+            f"setpoint log continue --partition {partition}"
         )

@@ -10,9 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from control_plane.partition.fleets import FleetSums
-from control_plane.partition.told import Told, own_subject
-from control_plane.ports.backbone import COMMIT_BYTES_MAX, Record, RowReader, RowWrite
-from state.rows import HeldOutput, Row, StoredRow, decode_head, decode_row, decode_stored, encode_stored
+from control_plane.errors import ContinuityBroken, OwnerFenced
+from control_plane.messages import topics
+from control_plane.messages.owner_event import own_subject
+from control_plane.partition.told import Told
+from control_plane.ports.backbone import COMMIT_BYTES_MAX, Record, RowReader, RowWrite, Start
+from state.rows import HeldOutput, Row, StoredHead, StoredRow, decode_head, decode_row, decode_stored, encode_stored
 
 REMEMBERED_BYTES_MAX = 8 * 1024 * 1024
 """Rows of a partition that are kept at hand after they were stored, the last ones used; counted as they are stored."""
@@ -26,9 +29,6 @@ TIMERS_MIN = 1_000
 
 _OUTPUT_BYTES = 64
 """What a held output takes beside its key and value: its topic, its offset, and where one ends and the next begins."""
-
-EPOCH = 0
-"""The owner's number, in each row. It stays 0 while a file lock is what makes one owner; claims will raise it."""
 
 
 class Touched:
@@ -127,10 +127,14 @@ class PartitionRows:
     `fleets` counts them, `told` is the partition's own row.
     """
 
-    def __init__(self, stored: RowReader, next_offset: int, partition: int = 0) -> None:
+    def __init__(self, stored: RowReader, start: Start, partition: int = 0) -> None:
+        """Raises OwnerFenced when a newer owner has written a row, ContinuityBroken when a row is of a later log."""
+        next_offset = start.next_offset
         self.fleets = FleetSums(next_offset)
         own_key = own_subject(partition).encode()
-        self.told = Told(partition, stored.get(own_key), next_offset)
+        self.told = Told(partition, stored.get(own_key), next_offset, start.generation)
+        self._epoch = start.epoch
+        self._generation = start.generation
         self._stored = stored
         self._newer: dict[str, _Newer] = {}
         self._due: dict[str, int] = {}
@@ -141,15 +145,21 @@ class PartitionRows:
         self._repeated_ahead: tuple[int, dict[str, int]] = (-1, {})
         self._remembered = RecentRows()
         for key, value in stored.scan():
-            if key == own_key:
-                continue
             head = decode_head(value)
-            subject = key.decode()
-            self.fleets.found(subject, head.applied, head.standings)
-            if head.due_ms is not None:
-                self._wait(subject, head.due_ms)
-            if head.held:
-                self._holding[subject] = frozenset(output.input_offset for output in head.held)
+            _must_be_known(head, partition, start)
+            if key != own_key:
+                self._found(key.decode(), head)
+
+    def _found(self, subject: str, head: StoredHead) -> None:
+        """A stored row. Of another log its offsets count for nothing, and what it holds for them never goes out."""
+        if head.due_ms is not None:
+            self._wait(subject, head.due_ms)
+        if head.generation != self._generation:
+            self.fleets.found(subject, -1, [(-1, standing) for _, standing in head.standings[-1:]])
+            return
+        self.fleets.found(subject, head.applied, head.standings)
+        if head.held:
+            self._holding[subject] = frozenset(output.input_offset for output in head.held)
 
     def due_ms(self) -> int | None:
         """The earliest time that a row waits for."""
@@ -205,11 +215,12 @@ class PartitionRows:
                 continue
             self._newer[subject] = _Newer(batch_offset, found.row, found.held, len(found.encoded))
             standings = self.fleets.standings(subject)
-            released = StoredRow(found.row.due_ms(), found.row.applied, EPOCH, (), standings, found.encoded)
+            row = found.row
+            released = StoredRow(row.due_ms(), row.applied, self._epoch, self._generation, (), standings, found.encoded)
             released_raw = encode_stored(released)
             holding_raw = encode_stored(replace(released, held=found.held)) if found.held else released_raw
             writes.append(RowWrite(subject.encode(), holding_raw, released_raw))
-        told = self.told.write(EPOCH)
+        told = self.told.write(self._epoch)
         return (*writes, told) if told is not None else tuple(writes)
 
     def acknowledged(self, batch_offset: int, next_offset: int) -> None:
@@ -245,7 +256,10 @@ class PartitionRows:
         if raw is None:
             return Row(subject=subject), ()
         stored = decode_stored(raw)
-        return decode_row(stored.row), self._unacknowledged(subject, stored.held)
+        row = decode_row(stored.row)
+        if stored.generation != self._generation:
+            return replace(row, applied=-1), ()
+        return row, self._unacknowledged(subject, stored.held)
 
     def _unacknowledged(self, subject: str, held: tuple[HeldOutput, ...]) -> tuple[HeldOutput, ...]:
         if not held:
@@ -268,3 +282,18 @@ class PartitionRows:
             self._holding[subject] = frozenset(output.input_offset for output in held)
         else:
             self._holding.pop(subject, None)
+
+
+def _must_be_known(head: StoredHead, partition: int, start: Start) -> None:
+    if head.epoch > start.epoch:
+        raise OwnerFenced(
+            f"partition {partition} of {topics.EVENTS} was taken by a newer owner: a row of it has epoch {head.epoch}, "
+            f"this process has {start.epoch}. Nothing was taken and this process must stop. Start it again: the group "
+            "then gives it what is its own."
+        )
+    if head.generation > start.generation:
+        raise ContinuityBroken(
+            f"partition {partition} of {topics.EVENTS} has rows of its log's generation {head.generation}, and a "
+            f"person's word is known only up to {start.generation}. Nothing was taken. Restore the rows' changelog, or "
+            f"say once more that it may go on: setpoint log continue --partition {partition}"
+        )

@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from control_plane.messages.owner_event import own_subject
 from control_plane.messages.summary import HEARD_SOURCES_MAX, SUMMARY_AGE_MAX_MS, FleetCount, PartitionsSummary
 from control_plane.ports.backbone import Record, RowWrite
-from state.rows import Row, decode_partition_row, decode_row, encode_partition_row, encode_row
+from state.rows import Row, decode_head, decode_partition_row, decode_row, encode_partition_row, encode_row
 
 
 class _Of(Struct, frozen=True, kw_only=True):
@@ -32,17 +33,13 @@ class _Parts(Struct, frozen=True, kw_only=True):
     heard: dict[str, int] = {}
 
 
-def own_subject(partition: int) -> str:
-    """Under which subject a partition's own row is stored."""
-    return f"partition/{partition}"
-
-
 class Told:
     """What a partition was told, as of the last summary that was taken."""
 
-    def __init__(self, partition: int, stored: bytes | None = None, next_offset: int = 0) -> None:
+    def __init__(self, partition: int, stored: bytes | None = None, next_offset: int = 0, generation: int = 0) -> None:
         self.partition = partition
-        self._row = _as_of(next_offset, stored) or Row(subject=own_subject(partition))
+        self._row = _as_of(next_offset, stored, generation) or Row(subject=own_subject(partition))
+        self._generation = generation
         self._parts = msgspec.convert(self._row.parts, _Parts)
         self._earlier: list[tuple[int, bytes]] = []
         self._changed = False
@@ -114,8 +111,8 @@ class Told:
         earlier = tuple(raw for _, raw in self._earlier)
         return RowWrite(
             self._row.subject.encode(),
-            encode_partition_row(self._row, earlier, epoch),
-            encode_partition_row(self._row, (), epoch),
+            encode_partition_row(self._row, earlier, epoch, self._generation),
+            encode_partition_row(self._row, (), epoch, self._generation),
         )
 
     def acknowledged(self, next_offset: int) -> None:
@@ -130,9 +127,11 @@ def merged_heard(before: Mapping[str, int], more: Mapping[str, int]) -> dict[str
     return {source: heard[source] for source in sorted(newest)}
 
 
-def _as_of(next_offset: int, stored: bytes | None) -> Row | None:
-    """The newest stored state in which nothing at or after an offset was taken."""
+def _as_of(next_offset: int, stored: bytes | None, generation: int) -> Row | None:
+    """The newest stored state in which nothing at or after an offset was taken; of another log just the newest."""
     if stored is None:
         return None
     states = [decode_row(raw) for raw in decode_partition_row(stored)]
+    if decode_head(stored).generation != generation:
+        return replace(states[-1], applied=-1)
     return next((row for row in reversed(states) if row.applied < next_offset), None)

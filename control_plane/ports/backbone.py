@@ -12,6 +12,11 @@ What an adapter promises, and the contract suite checks:
   offset, and its rows are those of some commit at or after it, whole.
 - **Back-pressure.** At most `BATCHES_IN_FLIGHT_MAX` batches of a partition are taken and not yet committed. A batch is
   cut where its records pass `BATCH_BYTES_MAX`.
+- **One owner.** Whoever takes a partition first shuts its former owner out, then appends a claim (`partition.claimed`)
+  to it, which is delivered like every other record; `Start.epoch` follows from where that stands and is stamped on
+  outputs as `EPOCH_HEADER`. Nothing of a former owner is added to rows or offsets after that: it stops.
+- **Continuity.** A partition whose log lost what was taken of it, or whose rows are gone, is not taken: it is `stopped`
+  until a person says `go_on`.
 - **Bounds.** A record or a row of up to `RECORD_BYTES_MAX` and a commit of up to `COMMIT_BYTES_MAX` can always be
   written. An owner whose batch leads to more takes only as much of it as fits.
 """
@@ -23,6 +28,10 @@ from msgspec import Struct
 
 LOOP_GROUP = "loop"
 """The consumer group that owns `events.v1`."""
+
+EPOCH_HEADER = "epoch"
+"""Record header in which outputs carry the epoch of the owner that sent them, in decimal digits; never in their bytes,
+because an output that goes out again under a later owner must be the same."""
 
 BATCH_RECORDS_MAX = 200
 BATCH_BYTES_MAX = 2 * 1024 * 1024
@@ -96,6 +105,15 @@ class Start(Struct, frozen=True, kw_only=True):
     generation: int = 0
 
 
+class WentOn(Struct, frozen=True, kw_only=True):
+    """A person's word that a partition may be taken over the log as it is: from `next_offset` on, rows of earlier
+    generations keep what they know and forget where they stood. Generation 0 is the log that there was at first."""
+
+    partition: int
+    generation: int = 0
+    next_offset: int = 0
+
+
 class Position(Struct, frozen=True, gc=False):
     """Where a record was appended."""
 
@@ -163,6 +181,17 @@ class Backbone(Protocol):
 
     async def watch(self) -> None:
         """Wait as long as all is well; raises what made this process give its partitions up."""
+
+    def stopped(self) -> Mapping[tuple[str, str, int], str]:
+        """Partitions of this process in which nothing is taken until a person says `go_on`, by (group, topic,
+        partition), each with what happened, what was not done and the cure."""
+
+    async def go_on(self, partition: int, from_offset: int | None = None) -> WentOn:
+        """A person says that a partition which is stopped may go on, in whichever process it is: from this offset of
+        `events.v1`, or as far back as nothing is taken twice: the first record that is kept, where the log only lost
+        its beginning, and otherwise its end. Said of a partition that is not stopped, it changes nothing.
+
+        Raises BackboneUnavailable, InvalidSettings."""
 
     def lag(self) -> Mapping[tuple[str, str, int], int]:
         """Records between what a group has committed and the end of the log, by (group, topic, partition), of the

@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterator, Mapping
 
 from control_plane.catalogue.definitions import EVENT_TYPE_PATTERN, IntentDefinition, RowDefinition, RuleDefinition
 from control_plane.durations import parse_duration_ms
-from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_CLAIMED, PARTITION_SUMMARISED, TICK
 from control_plane.workspace.flaws import Flaws, shown
 from control_plane.workspace.yaml_tree import Node
 
 CONDITIONS = ("count", "rate", "absent")
 """Keys that say what a rule waits for, instead of the last event alone."""
 
-NEVER_SHOWN = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED})
+NEVER_SHOWN = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, PARTITION_CLAIMED})
 """What the owners of partitions say to themselves."""
 
 Complaint = tuple[Node, str, str]

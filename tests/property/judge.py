@@ -30,7 +30,13 @@ from control_plane.messages import (
     Verdict,
     topics,
 )
-from control_plane.messages.event import CONTROLS_ADOPTED, EFFECT_JUDGED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.event import (
+    CONTROLS_ADOPTED,
+    EFFECT_JUDGED,
+    PARTITION_CLAIMED,
+    PARTITION_SUMMARISED,
+    TICK,
+)
 from control_plane.messages.summary import SUMMARY_AGE_MAX_MS, FleetSummary
 from control_plane.messages.wire import decode, decode_event, encode, encode_context
 from control_plane.ports.backbone import Record
@@ -89,6 +95,8 @@ class CleanFold:
                 self._controls = self._source.at(event.data["revision"])
             elif event.type == PARTITION_SUMMARISED and by_owner:
                 self._take_summary(event, record)
+            elif event.type == PARTITION_CLAIMED and by_owner:
+                return
             elif event.type == TICK and by_owner:
                 for subject, row in sorted(self.rows.items()):
                     due_ms = row.due_ms()

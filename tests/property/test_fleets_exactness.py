@@ -157,7 +157,7 @@ async def test_with_rows_that_are_ahead_counted_at_once_the_judge_finds_other_by
 
 
 async def test_with_what_was_told_later_the_judge_finds_other_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def newest(next_offset: int, stored: bytes | None) -> Row | None:
+    def newest(next_offset: int, stored: bytes | None, generation: int) -> Row | None:
         return None if stored is None else decode_row(decode_partition_row(stored)[-1])
 
     monkeypatch.setattr(told, "_as_of", newest)

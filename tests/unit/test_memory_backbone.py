@@ -69,7 +69,7 @@ async def test_records_are_taken_in_order_and_without_a_gap() -> None:
     while await lane.take(3):
         lane.advance()
 
-    assert owner.taken == list(range(10))
+    assert owner.taken == list(range(11)), "ten records and the claim"
 
 
 async def test_no_more_batches_are_taken_than_may_be_in_flight() -> None:
@@ -198,8 +198,8 @@ async def test_settled_means_that_everything_was_taken_by_everybody(
         await backbone.append([Output(EVENTS, b"k", b"%d" % number, 0)])
     await backbone.settle()
 
-    assert owner.taken == list(range(500))
-    assert listener.heard == [b"%d" % number for number in range(500)]
+    assert owner.taken == list(range(501)), "the claim and what was appended"
+    assert listener.heard[1:] == [b"%d" % number for number in range(500)]
 
 
 async def test_what_an_owner_raises_is_raised_by_settle() -> None:
@@ -223,7 +223,7 @@ async def test_stopping_commits_what_was_taken_and_tells_the_owner(
 
     await backbone.stop()
 
-    assert log.start_of("loop", 0).next_offset == 1
+    assert log.start_of("loop", 0).next_offset == 2
     assert owner.revocations == 1
 
 

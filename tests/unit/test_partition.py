@@ -11,15 +11,15 @@ import pytest
 from control_plane.adapters.memory import Lane, MemoryLog, VirtualClock
 from control_plane.adapters.memory.log import Committed
 from control_plane.catalogue import ControlSet
-from control_plane.errors import ContinuityBroken
+from control_plane.errors import ContinuityBroken, OwnerFenced
 from control_plane.messages import Command, Outcome, Question, Ruling, topics
 from control_plane.messages.wire import decode, encode, encode_event
 from control_plane.partition import Partitions
 from control_plane.partition.held import Mark
-from control_plane.partition.rows import RecentRows
+from control_plane.partition.rows import PartitionRows, RecentRows
 from control_plane.ports.backbone import Output, Start
 from control_plane.ports.policy_engine import PolicySet
-from state.rows import Row
+from state.rows import HeldOutput, Row, StoredRow, decode_row, decode_stored, encode_row, encode_stored
 from tests import builders
 
 PLAIN = {"specversion": "1.0", "id": "e1", "source": "probe", "type": "service.measured", "subject": "service/web-1"}
@@ -116,7 +116,7 @@ async def test_a_dead_letter_says_where_the_record_stands_and_holds_it() -> None
 
     (letter,) = world.said(topics.DEAD_LETTERS)
     data = letter["data"]
-    assert (data["topic"], data["partition"], data["offset"]) == (topics.EVENTS, 0, 1)
+    assert (data["topic"], data["partition"], data["offset"]) == (topics.EVENTS, 0, 2)
     assert (data["record"], data["record_bytes"]) == ("bm8ganNvbg==", 7)
     assert data["cure"] == "Send one JSON object in UTF-8."
 
@@ -296,3 +296,103 @@ def test_rows_at_hand_are_bounded_by_their_bytes_and_the_least_used_goes_first()
     rows.put("a/4", Row(subject="a/4"), 40)
     assert rows.get("a/3") is None
     assert rows.get("a/2") is not None
+
+
+def stored(subject: str, *, epoch: int = 1, generation: int = 0, applied: int = 7) -> tuple[bytes, bytes]:
+    row = Row(subject=subject, applied=applied, seen=b"12345678", timers={"a": 5})
+    held = (HeldOutput(7, topics.COMMANDS, b"k", b"a command", 0),)
+    return subject.encode(), encode_stored(StoredRow(5, applied, epoch, generation, held, (), encode_row(row)))
+
+
+class Stored(Rows):
+    """Rows as an earlier owner left them."""
+
+    def __init__(self, *rows: tuple[bytes, bytes]) -> None:
+        self._rows = dict(rows)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._rows.get(key)
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._rows.items())
+
+
+class LostControls:
+    """Control topics that hold nothing any more."""
+
+    def at(self, revision: str) -> Any:
+        raise ContinuityBroken(f"the control topics do not hold {revision}")
+
+
+def start(*, epoch: int = 1, generation: int = 0, mark: bytes = b"", next_offset: int = 0) -> Start:
+    return Start(next_offset=next_offset, mark=mark, record_before=None, epoch=epoch, generation=generation)
+
+
+async def test_an_owner_that_finds_a_row_of_a_newer_one_stops() -> None:
+    world = World()
+
+    with pytest.raises(OwnerFenced, match=r"a row of it has epoch 9, this process has 3\. Nothing was taken"):
+        await world.partitions.assigned(0, Stored(stored("service/web-1", epoch=9)), start(epoch=3))
+
+    assert world.partitions.owned() == {}
+
+
+async def test_rows_carry_the_epoch_and_the_generation_of_their_owner() -> None:
+    world = await World().begin()
+    world.send(GOOD)
+
+    await world.settle()
+    await world.lane.assign()
+    world.send(builders.event(data={"rss": 1.0}, subject="service/web-2"))
+    await world.settle()
+
+    written = {decode_stored(raw).row: decode_stored(raw).epoch for raw in world.log.rows[0].values()}
+    assert sorted(written.values()) == [1, 4], "two claims, at offsets 0 and 3"
+
+
+async def test_a_row_of_an_earlier_log_keeps_what_it_knows_and_forgets_where_it_stood() -> None:
+    rows = PartitionRows(Stored(stored("service/web-1", generation=0)), start(generation=1, next_offset=3))
+
+    found = rows.touch({}, "service/web-1")
+
+    assert (found.row.applied, found.row.seen, found.held) == (-1, b"12345678", ())
+    assert rows.due_ms() == 5
+    assert rows.waiting_for(builders.record(b"", 7)) == ["service/web-1"], "its timer goes on; what it held does not"
+
+
+async def test_rows_of_a_later_log_than_is_known_are_refused() -> None:
+    with pytest.raises(ContinuityBroken, match="rows of its log's generation 2"):
+        PartitionRows(Stored(stored("service/web-1", generation=2)), start(generation=1))
+
+
+async def test_a_person_s_word_takes_a_partition_over_another_log() -> None:
+    world = await World().begin()
+    world.send(GOOD)
+    await world.settle()
+    before = dict(world.log.rows[0])
+    world.log.lose(topics.EVENTS, 0, at_and_above=0)
+    with pytest.raises(ContinuityBroken, match="setpoint log continue --partition 0"):
+        await world.lane.assign()
+
+    said = world.log.go_on(0, None)
+    await world.lane.assign()
+    world.send(builders.adopted(world.controls.revision), GOOD)
+    await world.settle()
+
+    assert said.generation == 1
+    [(_, raw)] = world.log.rows[0].items()
+    assert decode_stored(raw).generation == 1
+    assert decode_row(decode_stored(raw).row).seen == decode_row(decode_stored(next(iter(before.values()))).row).seen
+    assert json.loads(world.log.committed["loop", topics.EVENTS, 0].mark)["generation"] == 1
+
+
+async def test_controls_that_were_lost_with_the_log_are_adopted_anew() -> None:
+    world = World()
+    world.partitions = Partitions(engine=world.engine, controls=LostControls())
+    mark = b'{"last_digest":"d","controls_revision":"gone"}'
+
+    with pytest.raises(ContinuityBroken):
+        await world.partitions.assigned(0, Rows(), start(mark=mark))
+    await world.partitions.assigned(0, Rows(), start(mark=mark, generation=1))
+
+    assert world.partitions.owned() == {0: ""}

@@ -165,7 +165,7 @@ async def test_a_tick_on_more_rows_than_a_commit_takes_is_finished_in_the_next(
         owner, lane = await world.start()
     await drain(lane)
 
-    assert (1, 0) in owner.offered, "the tick was not divided"
+    assert any(taken == 0 for _, taken in owner.offered), "the tick was not divided"
     assert len(world.ids(topics.EFFECTS)) == len(set(world.ids(topics.EFFECTS))) == 30
     assert owner.due_ms(0) is None
 
@@ -259,4 +259,4 @@ async def test_a_lane_hands_over_what_was_left_only_once_the_rest_is_durable() -
 
     await drain(lane)
 
-    assert owner.taken == list(range(7))
+    assert owner.taken == list(range(8)), "seven records and the claim"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from random import Random
 
 from control_plane.partition.rows import TIMERS_MIN, PartitionRows
+from control_plane.ports.backbone import Start
 from state.rows import Row, encode_row
 from tests import builders
 
@@ -22,7 +23,7 @@ class Waiting:
     """Rows that want a tick, and beside them what should come of it."""
 
     def __init__(self) -> None:
-        self.rows = PartitionRows(Nothing(), 0)
+        self.rows = PartitionRows(Nothing(), Start(next_offset=0, mark=b"", record_before=None))
         self.due: dict[str, int] = {}
 
     def wait(self, subject: str, due_ms: int | None) -> None:

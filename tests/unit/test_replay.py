@@ -85,7 +85,7 @@ async def test_an_untouched_log_is_equal_to_its_replay() -> None:
 
     assert report.equal
     assert report.recorded_hash == report.replayed_hash
-    assert (report.records, report.recorded, report.replayed) == (4, 9, 9)
+    assert (report.records, report.recorded, report.replayed) == (5, 9, 9)
 
 
 async def test_other_batch_sizes_give_the_same_hashes() -> None:
@@ -271,14 +271,14 @@ async def test_what_the_live_loop_is_known_to_have_committed_must_be_there() -> 
     log = await live_log()
     log.append([builders.output(builders.event(data={"rss": 500.0}, subject="service/late"))])
 
-    assert (await replayed(log, committed={0: 4})).equal
-    assert (await replayed(log, committed={0: 5})).counts == {"missing": 3}
+    assert (await replayed(log, committed={0: 5})).equal
+    assert (await replayed(log, committed={0: 6})).counts == {"missing": 3}
 
 
 async def test_dead_letters_are_compared_and_those_of_others_left_alone() -> None:
     log = await live_log()
     log.append([Output(topics.EVENTS, b"key", b"no json", 0)])
-    report = await replayed(log, committed={0: 5})
+    report = await replayed(log, committed={0: 6})
     assert report.counts == {"missing": 1}
     letter = report.differences[0].other
     assert letter is not None

@@ -7,9 +7,18 @@ from typing import Any
 
 from control_plane.adapters.memory.lane import Lane, Order
 from control_plane.adapters.memory.log import Committed, MemoryLog
-from control_plane.errors import BackboneUnavailable, InvalidSettings, TemporaryError
+from control_plane.errors import BackboneUnavailable, ContinuityBroken, InvalidSettings, TemporaryError
 from control_plane.messages import topics
-from control_plane.ports.backbone import BATCH_RECORDS_MAX, LOOP_GROUP, Commit, GroupReader, Output, Owner, Position
+from control_plane.ports.backbone import (
+    BATCH_RECORDS_MAX,
+    LOOP_GROUP,
+    Commit,
+    GroupReader,
+    Output,
+    Owner,
+    Position,
+    WentOn,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +40,7 @@ class MemoryBackbone:
         self._lanes: list[Lane] = []
         self._owner: Owner | None = None
         self._groups: list[tuple[str, str, int, GroupReader]] = []
+        self._stopped: dict[tuple[str, str, int], str] = {}
         self._grown: list[asyncio.Event] = []
         self._busy: set[int] = set()
         self._idle = asyncio.Event()
@@ -55,8 +65,9 @@ class MemoryBackbone:
     async def start(self) -> None:
         """Take the partitions and begin. They go on side by side, so that one that waits holds up no other."""
         self._broken = asyncio.get_running_loop().create_future()
+        self._stopped = {}
         for lane in self._lanes:
-            await lane.assign()
+            await self._assign(lane)
         steps = [self._step_of_lane(lane) for lane in self._lanes]
         steps += [self._step_of_group(*member) for member in self._groups]
         self._grown = [asyncio.Event() for _ in steps]
@@ -96,8 +107,8 @@ class MemoryBackbone:
             await self.settle()
         await self.crash()
         for lane in self._lanes:
-            assert self._owner is not None
-            await self._owner.revoked(lane.partition)
+            if (LOOP_GROUP, topics.EVENTS, lane.partition) not in self._stopped:
+                await self._revoke(lane)
 
     async def crash(self) -> None:
         """Stop at once, as a killed process does; nobody is told."""
@@ -109,6 +120,25 @@ class MemoryBackbone:
         if running:
             await asyncio.wait(running)
 
+    def stopped(self) -> Mapping[tuple[str, str, int], str]:
+        """Partitions in which nothing is taken until a person says so."""
+        return dict(self._stopped)
+
+    async def go_on(self, partition: int, from_offset: int | None = None) -> WentOn:
+        """Take a partition that is stopped over the log as it is."""
+        if not 0 <= partition < self.partitions:
+            raise InvalidSettings(f"there is no partition {partition}. Nothing was changed.")
+        places = [place for place in self._stopped if place[2] == partition]
+        said = self._log.go_on(partition, from_offset) if places else self._log.word_on(partition)
+        for place in places:
+            del self._stopped[place]
+            if place[0] == LOOP_GROUP:
+                await self._assign(self._lanes[partition])
+            else:
+                self._log.committed[place] = Committed(self._log.bounds(place[1], partition)[0])
+        self._wake()
+        return said
+
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
         """Append records."""
         return self._log.append(outputs)
@@ -117,7 +147,21 @@ class MemoryBackbone:
         """The one write, whole."""
         if not self._running or partition not in {lane.partition for lane in self._lanes}:
             raise BackboneUnavailable(f"partition {partition} is not owned by this process. Nothing was written.")
-        self._log.write(LOOP_GROUP, partition, commit)
+        self._lanes[partition].write(commit)
+
+    async def _assign(self, lane: Lane) -> None:
+        try:
+            await lane.assign()
+        except ContinuityBroken as broken:
+            await self._stop_at(lane, broken)
+
+    async def _stop_at(self, lane: Lane, broken: ContinuityBroken) -> None:
+        self._stopped[LOOP_GROUP, topics.EVENTS, lane.partition] = str(broken)
+        await self._revoke(lane)
+
+    async def _revoke(self, lane: Lane) -> None:
+        assert self._owner is not None, "a lane has an owner"
+        await self._owner.revoked(lane.partition)
 
     def _wake(self) -> None:
         self._busy.update(range(len(self._grown)))
@@ -149,7 +193,13 @@ class MemoryBackbone:
 
     def _step_of_lane(self, lane: Lane) -> Step:
         async def step() -> bool:
-            taken = await lane.take()
+            if (LOOP_GROUP, topics.EVENTS, lane.partition) in self._stopped:
+                return False
+            try:
+                taken = await lane.take()
+            except ContinuityBroken as broken:
+                await self._stop_at(lane, broken)
+                return False
             while lane.advance():
                 pass
             return taken
@@ -160,7 +210,14 @@ class MemoryBackbone:
         place = (group, topic, partition)
 
         async def step() -> bool:
+            if place in self._stopped:
+                return False
             offset = self._log.committed_offset(*place) or 0
+            try:
+                self._log.check_kept(topic, partition, offset)
+            except ContinuityBroken as broken:
+                self._stopped[place] = str(broken)
+                return False
             records = self._log.fetch(topic, partition, offset, BATCH_RECORDS_MAX)
             if not records:
                 return False

@@ -7,12 +7,16 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Literal
 
-from control_plane.adapters.memory.log import Committed, MemoryLog
+from control_plane.adapters.memory.log import MemoryLog
 from control_plane.messages import topics
-from control_plane.ports.backbone import BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, LOOP_GROUP, Commit, Owner
+from control_plane.ports.backbone import BATCH_RECORDS_MAX, BATCHES_IN_FLIGHT_MAX, LOOP_GROUP, Commit, Owner, Start
 
 Order = Literal["atomic", "stepwise"]
 """How the one write becomes durable: all at once, or rows, then outputs, then the offset, as on Kafka."""
+
+
+OWNER = "memory"
+"""Who claims, in the claim's own words."""
 
 
 class _InFlight:
@@ -53,22 +57,26 @@ class Lane:
         self._log = log
         self._owner = owner
         self._order = order
+        self._start = Start(next_offset=0, mark=b"", record_before=None)
         self._next_offset = 0
         self._cut = False
         self._in_flight: deque[_InFlight] = deque()
 
     async def assign(self) -> None:
-        """Hand the partition to its owner, where it was last committed."""
-        start = self._log.start_of(LOOP_GROUP, self.partition)
+        """Claim the partition and hand it to its owner, where it was last committed. Raises ContinuityBroken."""
+        epoch = self._log.claim(self.partition, OWNER)
+        self._in_flight.clear()
+        start = self._start = self._log.start_of(LOOP_GROUP, self.partition, epoch)
         self._next_offset = start.next_offset
         self._cut = False
-        self._in_flight.clear()
         await self._owner.assigned(self.partition, Rows(self._log.rows[self.partition]), start)
+        self._log.check_kept(topics.EVENTS, self.partition, start.next_offset)
 
     async def take(self, records_max: int = BATCH_RECORDS_MAX) -> bool:
-        """Hand over the next batch; false when there is none, or too many are in flight."""
+        """Hand over the next batch; false when there is none, or too many are in flight. Raises ContinuityBroken."""
         if len(self._in_flight) >= (1 if self._cut else BATCHES_IN_FLIGHT_MAX):
             return False
+        self._log.check_kept(topics.EVENTS, self.partition, self._next_offset)
         records = self._log.fetch(topics.EVENTS, self.partition, self._next_offset, records_max)
         if not records:
             return False
@@ -81,6 +89,10 @@ class Lane:
             assert self._in_flight, "with nothing in flight an owner takes something"
         return True
 
+    def write(self, commit: Commit) -> None:
+        """A commit that follows from no batch, whole."""
+        self._log.write(self._start, self.partition, commit)
+
     def advance(self) -> bool:
         """The next durable step of the oldest commit; false when nothing is in flight."""
         if self._order == "atomic":
@@ -92,7 +104,7 @@ class Lane:
         for found in self._in_flight:
             if found.rows_left():
                 row = found.commit.rows[found.rows]
-                self._log.store(self.partition, row.key, row.value)
+                self._log.store_of(self._start, self.partition, row.key, row.value)
                 found.rows += 1
                 return True
         return False
@@ -103,7 +115,7 @@ class Lane:
             if found.rows_left():
                 return False
             if found.outputs_left():
-                self._log.append([found.commit.outputs[found.outputs]])
+                self._log.append_of(self._start, self.partition, [found.commit.outputs[found.outputs]])
                 found.outputs += 1
                 return True
         return False
@@ -113,15 +125,14 @@ class Lane:
         oldest = self._in_flight[0] if self._in_flight else None
         if oldest is None or oldest.rows_left() or oldest.outputs_left():
             return False
-        done = Committed(oldest.commit.next_offset, oldest.commit.mark)
-        self._log.committed[LOOP_GROUP, topics.EVENTS, self.partition] = done
+        self._log.commit_of(self._start, self.partition, oldest.commit)
         self._tell_oldest()
         return True
 
     def _write_all(self) -> bool:
         if not self._in_flight:
             return False
-        self._log.write(LOOP_GROUP, self.partition, self._in_flight[0].commit)
+        self._log.write(self._start, self.partition, self._in_flight[0].commit)
         self._tell_oldest()
         return True
 

@@ -5,6 +5,6 @@ Nothing here may know how an act is done, or decide whether it is allowed: it on
 
 from control_plane.executors.dispatch.bounds import DispatchBounds
 from control_plane.executors.dispatch.counters import DispatchCounters
-from control_plane.executors.dispatch.dispatch import EPOCH_HEADER, Dispatch
+from control_plane.executors.dispatch.dispatch import Dispatch
 
-__all__ = ["EPOCH_HEADER", "Dispatch", "DispatchBounds", "DispatchCounters"]
+__all__ = ["Dispatch", "DispatchBounds", "DispatchCounters"]

@@ -15,13 +15,10 @@ from control_plane.executors.dispatch.stage import Patience
 from control_plane.loop.execution import outcome_of
 from control_plane.messages import Command
 from control_plane.messages.wire import decode
-from control_plane.ports.backbone import Record
+from control_plane.ports.backbone import EPOCH_HEADER, Record
 from control_plane.ports.clock import Clock
 from control_plane.ports.executor import Executor
 from control_plane.ports.ledger import Ledger, Taking
-
-EPOCH_HEADER = "epoch"
-"""Record header in which a partition's owner stamps its epoch, in decimal digits; absent means 0."""
 
 LEASE_ROOM = 4
 """What waits in the ledger is leased when this part of memory is free, not one by one."""
