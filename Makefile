@@ -5,11 +5,20 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 KAFKA_PORT ?= 19092
+OPA_PORT ?= 18181
+POSTGRES_PORT ?= 15432
+TOXIPROXY_PORT ?= 18474
+kafka_port = $(KAFKA_PORT)
+opa_port = $(OPA_PORT)
+postgres_port = $(POSTGRES_PORT)
+toxiproxy_port = $(TOXIPROXY_PORT)
+WHAT ?= $(PARTS)
 N ?= 20
 BACKBONE ?=
+WORKSPACE ?=
 
 BIN := .venv/bin
-KAFKA := .services/kafka/dev
+PARTS := kafka opa postgres toxiproxy
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,14 +43,15 @@ format: setup ## Put the code into the house's form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-services: ## Start a real Kafka on this machine (KAFKA_PORT=19092); needs Java 17 and, once, Maven
-	@$(PYTHON) services/kafka.py start $(KAFKA) --port $(KAFKA_PORT)
+services: ## Start real parts on this machine, built or fetched once (WHAT="kafka opa postgres toxiproxy", KAFKA_PORT=19092, ...)
+	@$(if $(filter-out $(PARTS),$(WHAT)),$(error there is no part $(filter-out $(PARTS),$(WHAT)); nothing was started. WHAT may name: $(PARTS)))
+	@$(foreach part,$(WHAT),$(PYTHON) services/$(part).py start .services/$(part)/dev --port $($(part)_port) &&) true
 
-services-stop: ## Stop that Kafka; what it holds is kept
-	@$(PYTHON) services/kafka.py stop $(KAFKA)
+services-stop: ## Stop those parts; what they hold is kept
+	@$(foreach part,$(WHAT),$(PYTHON) services/$(part).py stop .services/$(part)/dev &&) true
 
-kills: setup ## Kill the real service N times under load and check what the world saw (N=20, BACKBONE=)
-	@$(BIN)/python -m tests.kill --kills $(N) $(if $(BACKBONE),--backbone $(BACKBONE))
+kills: setup ## Kill the real service N times under load and check what the world saw (N=20, BACKBONE=, WORKSPACE=orders)
+	@$(BIN)/python -m tests.kill --kills $(N) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(WORKSPACE),--workspace $(WORKSPACE))
 
 bench: setup ## Measure against stock Faust and, with Java 17, against ansible-rulebook
 	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))

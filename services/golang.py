@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from standing import CACHE, NotDone, only_one
+from machine import CACHE, NotDone, only_one
 
 HERE = Path(__file__).resolve().parent
 GO_MIN = (1, 21)

@@ -22,7 +22,8 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from standing import CACHE, NotDone, Part, Server, main, only_one
+from machine import CACHE, NotDone, only_one
+from standing import Part, Server, main
 
 HERE = Path(__file__).resolve().parent / "kafka"
 JARS = CACHE / "kafka"

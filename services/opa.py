@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from golang import built
-from standing import Part, Server, http_ok, main
+from machine import http_ok
+from standing import Part, Server, main
 
 PACKAGE = "github.com/open-policy-agent/opa"
 PORT = 18181

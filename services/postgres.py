@@ -17,7 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from standing import CACHE, NotDone, Part, Server, arguments_of, main, only_one
+from machine import CACHE, NotDone, arguments_of, only_one
+from standing import Part, Server, main
 
 HERE = Path(__file__).resolve().parent / "postgres"
 DEBIAN = Path("/usr/lib/postgresql")

@@ -11,7 +11,6 @@ mount namespace of its own: nothing is written outside of our folder.
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
@@ -19,8 +18,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-CACHE = HERE.parent / ".services" / "prometheus"
+from machine import CACHE, NotDone, only_one
+
+FOLDER = CACHE / "prometheus"
 PACKAGES = ("prometheus", "prometheus-alertmanager")
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 FETCH_TIMEOUT_S = 300
@@ -37,10 +37,6 @@ exec unshare @OPTIONS@ sh -c '
 """
 
 
-class NotDone(Exception):
-    """What happened, what was not done, and the cure."""
-
-
 def main() -> None:
     """Do one command; say in one line what came of it."""
     parser = argparse.ArgumentParser(prog="prometheus.py", description="A real Prometheus and Alertmanager for tests.")
@@ -55,16 +51,13 @@ def main() -> None:
 def programs() -> Path:
     """The folder with the programs; they are fetched when they are nowhere. Raises NotDone."""
     installed = shutil.which(PROGRAMS[0])
-    for folder in (Path(installed).parent if installed else None, CACHE / "bin"):
+    for folder in (Path(installed).parent if installed else None, FOLDER / "bin"):
         if folder is not None and _are_in(folder):
             return folder
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "fetch.lock").open("w") as held:
-        # One at a time, so that two that start at once do not unpack into each other's folder.
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if not _are_in(CACHE / "bin"):
-            _fetch(CACHE)
-    return CACHE / "bin"
+    with only_one(FOLDER):
+        if not _are_in(FOLDER / "bin"):
+            _fetch(FOLDER)
+    return FOLDER / "bin"
 
 
 def _are_in(folder: Path) -> bool:

@@ -10,12 +10,10 @@ the standard library, so that it works before `make setup` does. Nothing here ma
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import pwd
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,14 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CACHE = Path(__file__).resolve().parent.parent / ".services"
+from machine import NotDone, arguments_of, check_free
+
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 POLL_S = 0.02
-
-
-class NotDone(Exception):
-    """What happened, what was not done, and the cure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,44 +272,3 @@ def end_all(servers: Sequence[Server], how: signal.Signals) -> Iterator[str]:
         server.end(how)
     for server in servers:
         yield server.ended(how)
-
-
-@contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """One process at a time, so that two that start at once do not write into each other's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "fetch.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
-def check_free(port: int) -> None:
-    """Raises NotDone when somebody listens on a port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as problem:
-            raise NotDone(
-                f"port {port} is taken ({problem}). Nothing was started. Choose another with --port."
-            ) from problem
-
-
-def http_ok(port: int, path: str) -> bool:
-    """Whether a GET on this machine is answered with 200."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
-            connection.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            return b" 200 " in connection.recv(64).partition(b"\r\n")[0]
-    except OSError:
-        return False
-
-
-def arguments_of(pid: int) -> list[str]:
-    """How a process was called; empty when there is none. A zombie has none either."""
-    if Path("/proc/self/cmdline").exists():
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-        except (FileNotFoundError, ProcessLookupError):
-            return []
-    return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout.split()
