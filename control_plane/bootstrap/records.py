@@ -1,14 +1,14 @@
 """The log as somebody reads it who takes no part in it: opened, and run through the same versions once more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from control_plane.adapters.faust import TopicFinding, open_log_reader
+from control_plane.adapters.faust import TopicFinding, open_log_reader, open_log_tail
 from control_plane.adapters.faust import topic_findings as found_on
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.bootstrap.workshop import compile_tools
 from control_plane.messages import topics
 from control_plane.ports.backbone import LOOP_GROUP
-from control_plane.ports.log_reader import LogReader
+from control_plane.ports.log_reader import LogReader, LogTail
 from control_plane.replay import Instant, Report
 from control_plane.replay import instant as instant_of
 from control_plane.replay import replay as replay_log
@@ -19,6 +19,11 @@ from control_plane.workspace.control_log import ControlLog
 def open_reader(settings: Settings) -> LogReader:
     """The log, to be read without taking part in it."""
     return open_log_reader(settings.backbone, security=settings.kafka)
+
+
+def open_tail(settings: Settings, starts: Mapping[str, int]) -> LogTail:
+    """Topics of one partition, followed as they grow. Only for a log that other processes write to."""
+    return open_log_tail(settings.backbone, starts, security=settings.kafka)
 
 
 def topic_findings(settings: Settings) -> Sequence[TopicFinding]:

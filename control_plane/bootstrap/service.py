@@ -21,7 +21,7 @@ from control_plane.bootstrap.following import ControlFollower
 from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.joints import Observers, Waiting
-from control_plane.bootstrap.records import open_reader
+from control_plane.bootstrap.records import open_reader, open_tail
 from control_plane.bootstrap.stores import Stores
 from control_plane.bootstrap.workshop import check_tools, compile_tools
 from control_plane.caretaker import Caretaker
@@ -80,6 +80,7 @@ class Service:
         self._audit: Audit | None = None
         self.recorder: Recorder | None = None
         self._stores = Stores(settings)
+        self._follower: ControlFollower | None = None
         self.backbone = FaustBackbone(
             settings.backbone,
             partitions=settings.partitions,
@@ -102,7 +103,7 @@ class Service:
                 # First, because it may be in use: then nothing was opened that would have to be closed.
                 self._door = Door.open(self.settings.listen_host, self.settings.listen_port)
                 self._stack.callback(self._door.close)
-            controls = await asyncio.to_thread(self._read_controls)
+            controls = await self._read_controls()
             self._join(controls)
             # Readers write to the store until the backbone has stopped, so it is closed last.
             self._stack.push_async_callback(self._stores.close)
@@ -158,15 +159,22 @@ class Service:
         assert self._desk is not None, "controls are there once the log is open"
         return self._desk
 
-    def _read_controls(self) -> ControlLog:
-        """The controls of every kept revision, before a partition asks for them."""
-        if self.settings.backbone.startswith("embedded://") and not _embedded_path(self.settings).exists():
+    async def _read_controls(self) -> ControlLog:
+        """The controls of every kept revision, before a partition asks for them; where others can publish, by a reader
+        that goes on hearing of theirs."""
+        if self._is_alone and not _embedded_path(self.settings).exists():
             return ControlLog(compile_tools())
-        reader = open_reader(self.settings)
+        reader = await asyncio.to_thread(open_reader, self.settings)
+        if not self._is_alone:
+            self._stack.callback(reader.close)
         try:
-            return ControlLog.from_reader(reader, compile_tools())
+            controls = await asyncio.to_thread(ControlLog.from_reader, reader, compile_tools())
         finally:
-            reader.close()
+            if self._is_alone:
+                reader.close()
+        if not self._is_alone:
+            self._follower = ControlFollower(reader, controls)
+        return controls
 
     def _join(self, controls: ControlLog) -> None:
         if "loop" in self.roles:
@@ -244,13 +252,15 @@ class Service:
             load_policies=engine.load if engine is not None else lambda _policies: None,
             owned=partitions.owned if partitions is not None else dict,
         )
+        if self._follower is not None:
+            # Other workers may have published since: what they did counts, and not what this one was started with.
+            await self._follower.hear()
         self.beginning = await self._desk.begin(
             self.workspace.controls, publishes=not self._is_worker, has_loop="loop" in self.roles
         )
-        if not self._is_alone:
-            follower = ControlFollower(await asyncio.to_thread(open_reader, self.settings), controls)
-            self._stack.callback(follower.close)
-            self._spawn(follower.run(self._clock, self._desk.heed))
+        if self._follower is not None:
+            tail = open_tail(self.settings, self._follower.starts)
+            self._spawn(self._follower.run(tail, self._clock, self._desk.heed))
 
     async def _start_caretaker(self) -> None:
         if self._partitions is None:

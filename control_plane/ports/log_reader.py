@@ -1,6 +1,6 @@
-"""Reading a log without taking part in it: replay, recovery of controls, listings."""
+"""Reading a log without taking part in it: replay, recovery of controls, listings; and following it as it grows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from control_plane.ports.backbone import Record
@@ -22,4 +22,17 @@ class LogReader(Protocol):
         """Records from an offset to the end as it was when the call was made, in order."""
 
     def close(self) -> None:
+        """Let go of the log."""
+
+
+class LogTail(Protocol):
+    """Partition 0 of some topics, followed. For one task of the event loop."""
+
+    async def next(self) -> Sequence[Record]:
+        """Wait until there are records, and give them. With a record of the first topic come all that were durable
+        before it, of whatever topic, unless they came before. A record may come more than once.
+
+        Raises BackboneUnavailable: the same call may work later."""
+
+    async def close(self) -> None:
         """Let go of the log."""

@@ -30,6 +30,10 @@ COMPILED_REVISIONS_MAX = 16
 CANCELLATIONS_MAX: Final = 10_000
 """Cancelled commands that are remembered, the newest; each only matters until its command's deadline."""
 
+READING_ORDER: Final = (topics.CONTROL_SETS, *(topic for topic in topics.CONTROLS if topic != topics.CONTROL_SETS))
+"""Items are appended before the set that names them: who reads sets first finds all items of every set that it read,
+whatever is published meanwhile."""
+
 _STARTED_WITH: Final = b"started_with"
 _CANCELLATION: Final = b"cancellation/"
 
@@ -56,7 +60,7 @@ B = TypeVar("B", _ItemBody, _SetBody, _StartedWith, Cancellation)
 class ControlLog:
     """All that the control topics hold. `wanted` is the revision of the newest set, if there is one; `started_with` the
     one that a workspace's folder had when a service was last started on it. `catch_up` reads on, for a revision that is
-    asked for before this process has heard of it.
+    asked for before this process has heard of it; `read_to` is how far each topic was read at the start.
     """
 
     def __init__(self, tools: Tools, catch_up: Callable[[], None] = lambda: None) -> None:
@@ -64,6 +68,7 @@ class ControlLog:
         self.started_with: str | None = None
         self.cancellations: OrderedDict[str, Cancellation] = OrderedDict()
         self.catch_up = catch_up
+        self.read_to: dict[str, int] = {}
         self._wanted_offset = -1
         self._tools = tools
         self._items: dict[str, ControlItem] = {}
@@ -74,10 +79,11 @@ class ControlLog:
     def from_reader(cls, reader: LogReader, tools: Tools) -> "ControlLog":
         """What the control topics hold now. Raises DataDamaged when a record is not what its key says."""
         found = cls(tools)
-        for topic in topics.CONTROLS:
+        for topic in READING_ORDER:
             if reader.partitions(topic):
                 for record in reader.read(topic, PARTITION):
                     found.note(record.topic, record.key, record.value, record.offset)
+                    found.read_to[topic] = record.offset + 1
         return found
 
     def note(self, topic: str, key: bytes, value: bytes, offset: int | None = None) -> None:

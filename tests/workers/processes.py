@@ -1,0 +1,140 @@
+"""Workers as they run in production: one process per role, started, asked and ended from outside."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+KEY = "workers-under-test-0001"
+STARTED_WITHIN_S = 60.0
+STOPPED_WITHIN_S = 10.0
+"""A worker that is told to stop has this long; Kubernetes gives 30 s by default."""
+
+POLL_S = 0.02
+
+
+@dataclass
+class Worker:
+    """One process. What it says stands in `said`, what it logs in `log`."""
+
+    role: str
+    process: subprocess.Popen[bytes]
+    said: Path
+    log: Path
+
+    def until_started(self) -> None:
+        """Wait until it says what it runs."""
+        until = time.monotonic() + STARTED_WITHIN_S
+        while not self.said.read_text().endswith("\n"):
+            assert self.process.poll() is None, f"{self.role} ended with {self.process.returncode}:\n{self.logged()}"
+            assert time.monotonic() < until, f"{self.role} does not start:\n{self.logged()}"
+            time.sleep(POLL_S)
+
+    def stop(self) -> int:
+        """Tell it to stop; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOPPED_WITHIN_S)
+
+    def kill(self) -> None:
+        """As the power goes."""
+        self.process.kill()
+        self.process.wait()
+
+    def logged(self) -> str:
+        """All that it has logged."""
+        return self.log.read_text(errors="replace")
+
+
+@dataclass
+class Crew:
+    """The workers of one workspace on one log. Every worker has a data directory of its own, but for the databases."""
+
+    workspace: Path
+    backbone: str
+    home: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+    workers: list[Worker] = field(default_factory=list)
+    port: int = field(default_factory=lambda: _free_port())
+
+    def start(self, role: str, *options: str, name: str = "", workspace: Path | None = None) -> Worker:
+        """A worker of a role, in a process of its own; it need not work yet."""
+        name = name or f"{role}-{len(self.workers)}"
+        said, log = self.home / f"{name}.said", self.home / f"{name}.log"
+        self.home.mkdir(parents=True, exist_ok=True)
+        with said.open("wb") as out, log.open("ab") as errors:
+            process = subprocess.Popen(
+                [*SETPOINT, "worker", "--role", role, "--json", *options, str(workspace or self.workspace)],
+                env={**os.environ, **self._settings(name), **self.environ},
+                stdout=out,
+                stderr=errors,
+            )
+        worker = Worker(role=role, process=process, said=said, log=log)
+        self.workers.append(worker)
+        return worker
+
+    def start_all(self, roles: Sequence[str]) -> dict[str, Worker]:
+        """A worker of each role, started in this order and waited for together."""
+        started = {role: self.start(role) for role in roles}
+        for worker in started.values():
+            worker.until_started()
+        return started
+
+    def end(self) -> None:
+        """Nobody is left, whatever became of the test."""
+        for worker in self.workers:
+            worker.process.kill()
+            worker.process.wait()
+
+    def client(self) -> httpx.Client:
+        """REST, as a stranger speaks it."""
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=20.0
+        )
+
+    def _settings(self, name: str) -> dict[str, str]:
+        return {
+            "SETPOINT_BACKBONE": self.backbone,
+            "SETPOINT_LISTEN": f"127.0.0.1:{self.port}",
+            "SETPOINT_API_KEY": KEY,
+            "SETPOINT_DATA_DIR": str(self.home / name),
+            "SETPOINT_STORE": f"sqlite+aiosqlite:///{self.home / 'audit.db'}",
+            "SETPOINT_PARTITIONS": "2",
+        }
+
+
+SETPOINT = (sys.executable, "-m", "control_plane.cli.main")
+
+
+def scan(number: int, *, ship: bool = True) -> dict[str, Any]:
+    """An event that has a parcel shipped."""
+    return {
+        "specversion": "1.0",
+        "id": f"scan-{number}",
+        "source": "workers-test",
+        "type": "parcel.scanned",
+        "subject": f"parcel/{number}",
+        "data": {"ship": ship},
+    }
+
+
+def post(client: httpx.Client, events: Sequence[Mapping[str, Any]]) -> None:
+    """Send events; returns once they are acknowledged."""
+    answer = client.post(
+        "/v1/events", json=list(events), headers={"Content-Type": "application/cloudevents-batch+json"}
+    )
+    assert answer.status_code == 202, f"{answer.status_code} {answer.text}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
