@@ -12,6 +12,7 @@ from control_plane.cli import (
     completion,
     decisions,
     demo,
+    dlq,
     doctor,
     events,
     explain,
@@ -57,7 +58,21 @@ def _root(
 ) -> None: ...
 
 
-for module in (workspace, applying, service, events, people, decisions, explain, policy, log, demo, doctor, completion):
+for module in (
+    workspace,
+    applying,
+    service,
+    events,
+    people,
+    decisions,
+    explain,
+    policy,
+    dlq,
+    log,
+    demo,
+    doctor,
+    completion,
+):
     module.add_to(app)
 
 

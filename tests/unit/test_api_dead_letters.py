@@ -2,92 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from control_plane.causality.lineage import SOURCE
-from control_plane.errors import BackboneUnavailable, InvalidMessage
-from control_plane.messages import DeadLetter, Resolution, topics
+from control_plane.messages import DeadLetter, topics
 from control_plane.messages.dead_letter import unmarked
 from control_plane.messages.envelope import EVENT_BYTES_MAX
-from control_plane.messages.wire import decode, decode_event, encode_event
-from control_plane.ports.backbone import Output, Position, Record
-from control_plane.recorder import recorded
+from control_plane.messages.wire import decode_event, encode_event
 from tests.builders import NOW_MS, event
-from tests.unit.api_world import MemoryAudit, World, a_workspace
-
-MENDED = encode_event(event(data={"rss": 450.0}))
-"""What the schema of `a_workspace` takes, as if it had only been added since."""
-
-
-@dataclass(kw_only=True)
-class Logged(World):
-    """A world in which what is appended is recorded, as if a recorder ran. `dies_before` cuts an append off there."""
-
-    dies_before: str = ""
-
-    async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
-        if self.dies_before and any(output.topic == self.dies_before for output in outputs):
-            raise BackboneUnavailable("the log cannot be reached")
-        places = []
-        for output in outputs:
-            offset = self.offsets.get(output.topic, 100)
-            self.offsets[output.topic] = offset + 1
-            places.append(Position(output.topic, output.partition or 0, offset))
-            await self._record_at(output, offset)
-        self.appended += outputs
-        return places
-
-    async def _record_at(self, output: Output, offset: int) -> None:
-        found = recorded(
-            Record(
-                topic=output.topic,
-                partition=output.partition or 0,
-                offset=offset,
-                key=output.key,
-                value=output.value,
-                recorded_ms=NOW_MS,
-            )
-        )
-        known = {(kept.message.message_id, kept.message.topic) for kept in self.audit.kept}  # type: ignore[attr-defined]
-        if (found.message_id, found.topic) not in known:
-            await self.audit.append([found])
-
-    @property
-    def events(self) -> list[Output]:
-        return [output for output in self.appended if output.topic == topics.EVENTS]
-
-    @property
-    def resolutions(self) -> list[Resolution]:
-        return [decode(o.value, Resolution) for o in self.appended if o.topic == topics.DEAD_LETTERS]
+from tests.unit.api_world import MemoryAudit, World
+from tests.unit.letter_world import MENDED, Logged, a_logged_world, another_process, buried, letter
 
 
 @pytest.fixture
 def world() -> Logged:
-    return Logged(audit=MemoryAudit(), controls=a_workspace())
-
-
-def another_process(world: Logged) -> Logged:
-    """A second api on the same log and store."""
-    return Logged(
-        audit=world.audit,
-        controls=world.controls,
-        appended=world.appended,
-        offsets=world.offsets,
-        metrics=CollectorRegistry(),
-    )
-
-
-def letter(record: bytes = MENDED, offset: int = 0, **changes: Any) -> DeadLetter:
-    """The letter of a record that broke a schema."""
-    code = changes.pop("code", "schema_broken")
-    where: dict[str, Any] = {"topic": topics.EVENTS, "partition": 1, "offset": offset, "recorded_ms": NOW_MS}
-    reason = InvalidMessage(code, "it was not as it should be", field="data.rss", cure="Mend it.")
-    return DeadLetter.of(**{**where, "record": record, "reason": reason, "subject": "service/web-1", **changes})
+    return a_logged_world()
 
 
 async def call(world: World, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -100,11 +31,6 @@ async def listed(world: World, query: str = "") -> list[str]:
     status, answer = await call(world, "GET", f"?order=oldest&{query}")
     assert status == 200, answer
     return [item["id"] for item in answer["items"]]
-
-
-async def buried(world: Logged, *letters: DeadLetter) -> list[str]:
-    await world.record(*letters)
-    return [found.lineage.message_id for found in letters]
 
 
 async def test_a_redriven_record_goes_back_as_it_was_and_the_letter_says_who_when_why_and_where_to(
