@@ -65,8 +65,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Have the parts ready before the first test's clock runs."""
     if session.config.option.collectonly:
         return
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
     for part in PARTS:
         if any(item.get_closest_marker(part.mark) for item in session.items):
+            if terminal is not None and not part.built():
+                terminal.write_line(f"{part.title} is built or fetched, once: that can take minutes")
             part.ensure()
 
 
@@ -117,7 +120,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for part, reports in on_parts:
         files = Counter(report.nodeid.partition("::")[0] for report in reports)
         if files:
-            terminalreporter.line(f"{part.title}: {len(reports)} tests: " + ", ".join(_counted(files)))
+            terminalreporter.line(f"{part.title}: {_tests(len(reports))}: " + ", ".join(_counted(files)))
     left_out = Counter(
         (report.nodeid.partition("::")[0], _reason(report)) for report in terminalreporter.stats.get("skipped", ())
     )
@@ -125,7 +128,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("did not run", yellow=True)
     for (file, reason), count in sorted(left_out.items()):
-        terminalreporter.line(f"{file}: {count} {'test' if count == 1 else 'tests'}: {reason}")
+        terminalreporter.line(f"{file}: {_tests(count)}: {reason}")
+
+
+def _tests(count: int) -> str:
+    return f"{count} {'test' if count == 1 else 'tests'}"
 
 
 def _counted(files: Counter[str]) -> list[str]:

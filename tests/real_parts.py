@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 PROGRAMS = Path(__file__).resolve().parent.parent / "services"
+CACHE = PROGRAMS.parent / ".services"
 START_TIMEOUT_S = 900
 """The first time, Maven fetches 45 MB and Go compiles OPA."""
 KAFKA_ADDRESS = os.environ.get("KAFKA_FOR_TESTS", "127.0.0.1:19092")
@@ -29,6 +30,10 @@ class Part:
         """Where it is, once `ensure` has been called."""
         self.absent = ""
         self._home: str | None = None
+
+    def built(self) -> bool:
+        """Whether having it takes seconds only."""
+        return (CACHE / self.mark).exists()
 
     def ensure(self) -> None:
         """Have it, or say why not."""
