@@ -4,12 +4,13 @@ The CEL library copies every variable into its own values: a scope of nested obj
 one or two fields. So `data.rss_mb > 400.0` becomes `__v_data_0rss_1mb > 400.0`, and only that number is copied, once
 per event and not once per rule. The ranges of `all`, `exists`, `exists_one`, `map` and `filter` become variables of
 their own as well, because the library walks a map in an order that differs from process to process, and replay must
-give the same bytes.
+give the same bytes; so does what is added to a list.
 """
 
 import re
 from dataclasses import dataclass
 
+from control_plane.adapters.cel.addends import doubtful_addend, is_addend
 from control_plane.adapters.cel.anchors import Anchor, anchor_of
 from control_plane.adapters.cel.needs import BY_KEY, Need, Path
 from control_plane.adapters.cel.tokens import Token, tokens_of
@@ -68,6 +69,10 @@ class _Rewriter:
             self._bound = [(name, end) for name, end in self._bound if at < end]
             at = self._name(at) if self._tokens[at].kind == "name" else self._other(at)
         self._pieces.append(self._text[self._copied_to :])
+        doubtful = doubtful_addend(self._tokens[: at + 1], self._variables)
+        if doubtful is not None:
+            detail = "what is added here may be a map, whose order is left to chance: write double(...) or string(...)"
+            raise _invalid(detail, doubtful)
         demanding = self._is_demanding()
         anchor = anchor_of(self._tokens[:at], self._variables) if demanding else None
         return Flat("".join(self._pieces), tuple(self._needs.values()), demanding, anchor)
@@ -127,7 +132,7 @@ class _Rewriter:
             self._replace(at, end, Need.of(path, "range", key))
             self._bind(end + 1)
             return end + 5
-        self._replace(at, end, Need.of(path, "value", key))
+        self._replace(at, end, Need.of(path, "addend" if is_addend(self._tokens, at, end) else "value", key))
         return end
 
     def _looked_up(self, at: int, path: Path, end: int) -> tuple[Path, Path, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Path = tuple[str, ...]
-Use = Literal["value", "has", "range"]
+Use = Literal["value", "has", "range", "addend"]
 
 RANGE_ITEMS_MAX = 1_000
 """A longer list or map is not walked by `all`, `exists`, ...: the expression does not match. Nothing else bounds the
@@ -18,8 +18,8 @@ BY_KEY = "[]"
 ABSENT: Final = object()
 SCALARS: Final = frozenset({bool, int, float, str, type(None), bytes})
 
-_PREFIX: dict[Use, str] = {"value": "__v_", "has": "__h_", "range": "__r_"}
-FLAT_NAME = re.compile(r"__[vhr]_\w+")
+_PREFIX: dict[Use, str] = {"value": "__v_", "has": "__h_", "range": "__r_", "addend": "__a_"}
+FLAT_NAME = re.compile(r"__[vhra]_\w+")
 _UNNAMED = re.compile(r"[^A-Za-z0-9]")
 
 
@@ -28,8 +28,8 @@ class Need:
     """One flat variable: where its value comes from, and what is made of it.
 
     `value` is what stands at the path, `has` whether the last field is there, `range` a list to walk: the list that
-    stands at the path, or the sorted keys of the map. Where there is a `key`, the value of that other path is put in
-    place of `BY_KEY`.
+    stands at the path, or the sorted keys of the map; `addend` what stands there unless it is a map. Where there is a
+    `key`, the value of that other path is put in place of `BY_KEY`.
     """
 
     name: str
@@ -68,7 +68,9 @@ def value_of(need: Need, variables: Mapping[str, Any]) -> Any:
     value = _field(value, need.last, need, variables)
     if need.use == "range":
         return _walkable(value)
-    return value if value.__class__ in SCALARS or not isinstance(value, Mapping) else dict(value)
+    if value.__class__ in SCALARS or not isinstance(value, Mapping):
+        return value
+    return ABSENT if need.use == "addend" else dict(value)
 
 
 def _named(field: str) -> str:

@@ -152,6 +152,80 @@ def test_a_wrong_expression_is_refused_with_its_column(expressions: Expressions,
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data.sizes + data.disks",
+        "data.sizes + (data.disks)",
+        "data.sizes + rows",
+        "[1] + data.disks == [1]",
+        "data + data",
+    ],
+)
+def test_a_map_that_is_added_to_a_list_is_a_miss_because_its_keys_come_in_an_order_of_chance(
+    expressions: Expressions, text: str
+) -> None:
+    with pytest.raises(ExpressionMiss):
+        value_of(expressions, text, {"data": {"sizes": [1, 2], "disks": {"a": 1, "b": 2, "c": 3}}, "rows": {}})
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("data.sizes + {'a': 1, 'b': 2}", 12),
+        ("data.sizes + (data.up ? data.disks : [1])", 12),
+        ("data.sizes + data.hosts[0]", 12),
+        ("data.sizes + [data.disks][0]", 12),
+        ("data.sizes + dyn(data.disks)", 12),
+        ("data.hosts.map(h, data.sizes + h)", 30),
+        ("data.hosts.map(h, [1] + h.disks)", 23),
+        ("data.sizes + (({'a': 1}))", 12),
+        ("data.sizes + ([data.disks])[0]", 12),
+        ("data.name == 'x' ? 'a' + 'b' : data.sizes + {'a': 1}", 43),
+        ("data.up && ('a' + data.name == 'b') || data.sizes + dyn(data.disks) == []", 51),
+    ],
+)
+def test_what_may_be_a_map_is_not_added_unless_it_says_that_it_is_none(
+    expressions: Expressions, text: str, column: int
+) -> None:
+    with pytest.raises(ExpressionInvalid, match=r"may be a map.*write double\(\.\.\.\) or string") as refused:
+        expressions.compile(text)
+
+    assert refused.value.column == column
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("data.n + data.n", 4),
+        ("data.n + 1 + (data.n)", 5),
+        ("1 + (data.n * 2)", 5),
+        ("1 + (data.n == 2 && 'a' in data.disks ? 1 : 0)", 2),
+        ("data.n + size(data.disks)", 4),
+        ("data.n + data.disks.size()", 4),
+        ("data.n + data.disks.a", 3),
+        ("'order/' + data.name", "order/web"),
+        ("data.name + '/' + data.sizes[0]", None),
+        ("'n' + string(data.sizes[0])", "n1"),
+        ("data.sizes + [3]", [1, 2, 3]),
+        ("data.sizes + data.sizes.filter(n, n > 1)", [1, 2, 2]),
+        ("data.sizes.map(n, 1 + n)", [2, 3]),
+        ("data.sizes.exists(n, n + int(n) > 3)", True),
+        ("data.sizes + ([data.n])", [1, 2, 2]),
+        ("data.n + -data.n", 0),
+        ("data.name + '/' + data.name + (data.n > 1 ? '/' + data.name : '')", "web/web/web"),
+        ("data.n + int(data.n > 1 ? data.n : 0)", 4),
+    ],
+)
+def test_whatever_else_is_added_as_ever(expressions: Expressions, text: str, value: object) -> None:
+    variables = {"n": 2, "name": "web", "sizes": [1, 2], "disks": {"a": 1, "b": 2}}
+    if value is None:
+        with pytest.raises(ExpressionMiss):
+            value_of(expressions, text, {"data": variables})
+        return
+    assert value_of(expressions, text, {"data": variables}) == value
+
+
 def test_an_expression_that_is_too_long_is_refused(expressions: Expressions) -> None:
     longest = "1" + "+1" * (EXPRESSION_CHARS_MAX // 2 - 1)
 

@@ -91,8 +91,8 @@ def test_an_expression_means_the_same_on_flat_variables(text: str, scope: dict[s
 
 
 def walks_a_map(text: str, scope: dict[str, Any]) -> bool:
-    """The library walks maps in no order, in macros and where a list is added to a map; then its answer may differ from
-    one time to the next, and from ours."""
+    """The library walks maps in no order, in macros and where a map is added to a list; then its answer may differ from
+    one time to the next. Ours walks keys in order, and adds no map."""
     walking = (".all(", ".exists(", ".filter(", ".map(", "+")
     return any(macro in text for macro in walking) and ("{" in repr(scope["data"]) or "rows" in text or "{" in text)
 
