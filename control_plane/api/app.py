@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
 
 from control_plane.api import problems
+from control_plane.api.bundles import bundle_routes
 from control_plane.api.cancelling import cancel_routes
 from control_plane.api.controls import control_routes
 from control_plane.api.dead_letters import dead_letter_routes
@@ -61,13 +62,19 @@ def create_app(ports: ApiPorts) -> FastAPI:
         dead_letter_routes(ports, letters),
         control_routes(ports),
         hook_routes(ports),
+        bundle_routes(ports),
     ):
         app.include_router(router, dependencies=[key])
     app.include_router(health_routes(ports, letters.refresh))
     app.include_router(docs_routes())
     problems.install(app)
     app.add_middleware(
-        Gate, key=ports.key, on_loopback=ports.on_loopback, metrics=ports.metrics, webhooks=ports.webhooks
+        Gate,
+        key=ports.key,
+        on_loopback=ports.on_loopback,
+        metrics=ports.metrics,
+        webhooks=ports.webhooks,
+        bundles=ports.bundles,
     )
     app.add_middleware(Measured, metrics=ports.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """The door, before anything is parsed: who may come in, how much they may bring, how many at a time.
 
 Denies by default: a path that is not named as open wants the key, also one that leads nowhere. A webhook with a secret
-of its own wants that one, and nothing else.
+of its own wants that one, and nothing else. OPA's token opens the paths of OPA, and nothing else.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.api import docs
+from control_plane.api.bundles import OPA_PATHS
 from control_plane.api.keys import ApiKey
 from control_plane.api.problems import ProblemError
+from control_plane.ports.bundles import Bundles
 from control_plane.ports.webhooks import Webhook
 
 HOOKS: Final = "/hooks"
@@ -38,8 +40,10 @@ class Gate:
         on_loopback: bool,
         metrics: CollectorRegistry,
         webhooks: Mapping[str, Webhook],
+        bundles: Bundles | None = None,
     ) -> None:
         self._app = app
+        self._bundles = bundles
         self._key = key
         self._webhooks = webhooks
         self._open = _OPEN | (_OPEN_ON_LOOPBACK if on_loopback else frozenset())
@@ -68,7 +72,7 @@ class Gate:
         door = self._door(scope["path"])
         if door is not None and not door.admits(headers):
             return wrong_secret()
-        if door is None and scope["path"] not in self._open and not self._key.opens(headers.get("authorization")):
+        if door is None and scope["path"] not in self._open and not self._opens(scope["path"], headers):
             return _unauthorized(headers.get("authorization"))
         if self._in_flight >= REQUESTS_IN_FLIGHT_MAX:
             return _crowded()
@@ -76,6 +80,12 @@ class Gate:
         if length.isdigit() and int(length) > BODY_BYTES_MAX:
             return _body_too_large()
         return None
+
+    def _opens(self, path: str, headers: Mapping[str, str]) -> bool:
+        given = headers.get("authorization")
+        if self._bundles is not None and path in OPA_PATHS and self._bundles.opens(given):
+            return True
+        return self._key.opens(given)
 
     def _door(self, path: str) -> Webhook | None:
         """The webhook with a secret of its own that a path leads to; webhooks come and go."""

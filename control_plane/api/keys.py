@@ -12,7 +12,7 @@ from typing import Final
 
 from control_plane.errors import InvalidSettings
 from control_plane.messages.proposed import PERSON_PREFIX
-from control_plane.settings import API_KEY_VARIABLE, Settings
+from control_plane.settings import API_KEY_VARIABLE, BUNDLE_KEY_VARIABLE, Settings
 
 KEY_BYTES: Final = 32
 KEY_CHARS_MIN: Final = 16
@@ -49,7 +49,25 @@ def api_key_for(settings: Settings) -> ApiKey:
     Raises InvalidSettings as `check_door`, and when a key that was made is open to read.
     """
     check_door(settings)
-    return ApiKey.of(settings.api_key or _kept_key(settings.api_key_file))
+    return ApiKey.of(settings.api_key or _kept_key(settings.api_key_file, API_KEY_VARIABLE))
+
+
+def bundle_secret_for(settings: Settings) -> str:
+    """The secret that bundles are signed with: what was given, or on loopback what lies in the data directory, made
+    when it is missing. Raises InvalidSettings as `check_door`, and when one that was made is open to read."""
+    given = settings.bundle_key
+    if given is None and not is_loopback(settings.listen_host):
+        raise InvalidSettings(
+            f"policy_engine: OPA is to pull its bundles from {settings.listen_host} and {BUNDLE_KEY_VARIABLE} is not "
+            f"set, so it could not tell ours from another's. Nothing was started. Set {BUNDLE_KEY_VARIABLE}, as from: "
+            "openssl rand -hex 32"
+        )
+    if given is not None and len(given) < KEY_CHARS_MIN:
+        raise InvalidSettings(
+            f"{BUNDLE_KEY_VARIABLE} is shorter than {KEY_CHARS_MIN} characters. Nothing was started. Give a longer "
+            "one, as from: openssl rand -hex 32"
+        )
+    return given or _kept_key(settings.bundle_key_file, BUNDLE_KEY_VARIABLE)
 
 
 def check_door(settings: Settings) -> None:
@@ -90,7 +108,7 @@ def read_key(path: Path) -> str | None:
     return secret
 
 
-def _kept_key(path: Path) -> str:
+def _kept_key(path: Path, variable: str) -> str:
     found = read_key(path)
     if found is not None:
         return found
@@ -105,6 +123,6 @@ def _kept_key(path: Path) -> str:
     except OSError as exc:
         raise InvalidSettings(
             f"{path} cannot be written ({exc}). Nothing was started. Make the data directory writable, or set "
-            f"{API_KEY_VARIABLE}."
+            f"{variable}."
         ) from exc
     return secret

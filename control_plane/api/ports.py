@@ -13,6 +13,7 @@ from control_plane.messages import Command, Event
 from control_plane.messages.cancellation import Cancellation
 from control_plane.ports.audit import Audit
 from control_plane.ports.backbone import Output, Position
+from control_plane.ports.bundles import Bundles
 from control_plane.ports.webhooks import Webhook
 from control_plane.redriving import MapAgain, no_trigger
 from control_plane.workspace.diffing import Applied, Moved
@@ -51,7 +52,7 @@ class ApiPorts:
     `owned` gives the partitions of this process with the revisions that they have adopted, of `partitions` in all.
     `has_begun` says whether a command may have acted, None when this process does not know. `settings` are those that
     `setpoint.yaml` had at the start, without passwords. `map_again` makes of a trigger's dead letter what the trigger
-    would make of it now.
+    would make of it now. `bundles` are there where policy engines run apart from us.
     """
 
     append: Callable[[Sequence[Output]], Awaitable[Sequence[Position]]]
@@ -69,3 +70,4 @@ class ApiPorts:
     has_begun: Callable[[Command], bool | None] = lambda _command: None
     settings: Mapping[str, str] = field(default_factory=dict)
     map_again: MapAgain = no_trigger
+    bundles: Bundles | None = None

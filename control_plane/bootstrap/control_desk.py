@@ -13,7 +13,7 @@ from msgspec import Struct
 from control_plane.bootstrap.ends import Change as EndChange
 from control_plane.bootstrap.ends import End
 from control_plane.catalogue import ControlItem, Controls, ControlSet
-from control_plane.errors import ContinuityBroken, DataDamaged, InvalidWorkspace
+from control_plane.errors import ContinuityBroken, DataDamaged, InvalidWorkspace, PolicyEngineUnavailable
 from control_plane.messages import Command, Event, topics
 from control_plane.messages.cancellation import Cancellation
 from control_plane.messages.wire import encode_event
@@ -60,9 +60,11 @@ class ControlDesk:
         check_tools: Callable[[], CheckTools],
         load_policies: Callable[[PolicySet], None],
         owned: Callable[[], Mapping[int, str]],
+        change_policies: Callable[[PolicySet], Awaitable[None]] | None = None,
     ) -> None:
         """`owned` are the partitions of this process with the revisions that they have adopted; `load_policies` makes
-        policies ready and raises InvalidWorkspace."""
+        policies ready and raises InvalidWorkspace. `change_policies` does so while a service runs: it may take its time
+        and also raise PolicyEngineUnavailable."""
         self.log = log
         self.wanted = ""
         """The revision that every partition of this process should follow."""
@@ -73,6 +75,7 @@ class ControlDesk:
         self._clock = clock
         self._check_tools = check_tools
         self._load_policies = load_policies
+        self._change_policies = change_policies or self._load_at_once
         self._owned = owned
         self._settled = ""
         self._refused = ""
@@ -149,6 +152,9 @@ class ControlDesk:
                 self._refused = wanted
                 self.problem = f"the controls {wanted} cannot be put to work here: {exc}"
                 _log.error("this process goes on with its last good controls", extra={"reason": self.problem})
+            except PolicyEngineUnavailable as exc:
+                # Heeded again in a moment: unlike what is wrong, what is away comes back.
+                self.problem = f"the controls {wanted} cannot be put to work here yet: {exc}"
 
     async def cancel(self, wish: Cancellation, event: Event) -> None:
         """Have a command not begun: for the executors ahead of their backlog, and for its flow as an event."""
@@ -169,7 +175,7 @@ class ControlDesk:
                 changes.append(await end.prepare(controls))
             # The loop stands still while policies are made ready, so those that are ready already are not made again.
             if compiled.policies.revision != self.log.at(self.wanted).policies.revision:
-                self._load_policies(compiled.policies)
+                await self._change_policies(compiled.policies)
             await publish(controls)
         except BaseException:
             for change in changes:
@@ -192,6 +198,9 @@ class ControlDesk:
                 positions = await self._backbone.append(part)
                 for output, position in zip(part, positions, strict=True):
                     self.log.note(output.topic, output.key, output.value, position.offset)
+
+    async def _load_at_once(self, policies: PolicySet) -> None:
+        self._load_policies(policies)
 
     def _note_here(self, outputs: Sequence[Output]) -> None:
         for output in outputs:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from control_plane.adapters.faust import FaustBackbone
 from control_plane.adapters.faust.fault_points import fault_point
-from control_plane.adapters.regorus import RegorusEngine
 from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
 from control_plane.api.door import Door
@@ -22,6 +21,7 @@ from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.records import open_reader, open_tail
+from control_plane.bootstrap.ruling import EMBEDDED, EmbeddedRuling, ruling_for
 from control_plane.bootstrap.stores import Stores
 from control_plane.bootstrap.workshop import check_tools, compile_tools
 from control_plane.caretaker import Caretaker
@@ -43,6 +43,7 @@ from control_plane.workspace.reading import Workspace
 
 if TYPE_CHECKING:
     from control_plane.api.serving import RestServer
+    from control_plane.bootstrap.ruling_by_opa import OpaRuling
 
 ROLES: Final = ("loop", "agents", "executors", "recorder", "triggers", "api")
 READY_TIMEOUT_S: Final = 60.0
@@ -74,7 +75,7 @@ class Service:
         self._was_ready = False
         self._tasks: list[asyncio.Task[Any]] = []
         self._stack = contextlib.AsyncExitStack()
-        self._engine: RegorusEngine | None = None
+        self._ruling: EmbeddedRuling | OpaRuling | None = None
         self._partitions: Partitions | None = None
         self._dispatch: Dispatch | None = None
         self._audit: Audit | None = None
@@ -104,6 +105,7 @@ class Service:
                 self._door = Door.open(self.settings.listen_host, self.settings.listen_port)
                 self._stack.callback(self._door.close)
             controls = await self._read_controls()
+            self._begin_ruling()
             self._join(controls)
             # Readers write to the store until the backbone has stopped, so it is closed last.
             self._stack.push_async_callback(self._stores.close)
@@ -141,6 +143,8 @@ class Service:
         if self._partitions is None:
             return ()
         owned = self._partitions.owned()
+        if not owned and self.backbone.stands_by():
+            return ()
         if not owned:
             return ("no partition is owned by this process",)
         if self.desk.problem:
@@ -152,6 +156,11 @@ class Service:
         waiting = [number for number, revision in sorted(owned.items()) if revision != wanted]
         self._was_ready = not waiting
         return tuple(f"partition {number} has not adopted the controls {wanted}" for number in waiting)
+
+    def _health(self) -> Sequence[str]:
+        """What REST says. A start does not wait for an OPA, because that pulls from what is being started."""
+        unruled = self._ruling.problem() if self._ruling is not None else ""
+        return (*self.why_not_ready(), *([unruled] if unruled else []))
 
     @property
     def desk(self) -> ControlDesk:
@@ -176,10 +185,15 @@ class Service:
             self._follower = ControlFollower(reader, controls)
         return controls
 
+    def _begin_ruling(self) -> None:
+        if "loop" in self.roles or ("api" in self.roles and self.settings.policy_engine != EMBEDDED):
+            self._ruling = ruling_for(self.settings, self.roles)
+            self._stack.push_async_callback(self._ruling.close)
+
     def _join(self, controls: ControlLog) -> None:
         if "loop" in self.roles:
-            self._engine = RegorusEngine()
-            self._partitions = Partitions(engine=self._engine, controls=controls, observer=self._observers)
+            assert self._ruling is not None, "who rules is known before anybody is asked"
+            self._partitions = Partitions(engine=self._ruling.engine, controls=controls, observer=self._observers)
             self.backbone.own_events(self._partitions)
             self._telemetry.watch_partitions(self._partitions.owned)
         if "agents" in self.roles:
@@ -243,13 +257,14 @@ class Service:
 
     async def _begin_controls(self, controls: ControlLog) -> None:
         """What the workspace declares, or what was applied since; partitions adopt it."""
-        engine, partitions = self._engine, self._partitions
+        ruling, partitions = self._ruling, self._partitions
         self._desk = ControlDesk(
             controls,
             backbone=self.backbone,
             clock=self._clock,
             check_tools=check_tools,
-            load_policies=engine.load if engine is not None else lambda _policies: None,
+            load_policies=lambda policies: ruling.begin(controls, policies) if ruling is not None else None,
+            change_policies=ruling.change if ruling is not None else None,
             owned=partitions.owned if partitions is not None else dict,
         )
         if self._follower is not None:
@@ -292,6 +307,8 @@ class Service:
             self.rest = self._rest_server(triggers.webhooks)
             await self.rest.start()
             self._stack.push_async_callback(self.rest.stop)
+            if self._ruling is not None and self._ruling.bundles is not None:
+                self._stack.callback(self._ruling.bundles.close)
 
     def _rest_server(self, webhooks: Mapping[str, Webhook]) -> "RestServer":
         # A process without REST does not pay for loading it.
@@ -306,7 +323,7 @@ class Service:
                 append=self.backbone.append,
                 audit=self._audit,
                 controls=self.desk.in_force,
-                health=self.why_not_ready,
+                health=self._health,
                 metrics=self._telemetry.registry,
                 key=api_key_for(self.settings),
                 on_loopback=is_loopback(self.settings.listen_host),
@@ -316,6 +333,7 @@ class Service:
                 partitions=self.settings.partitions,
                 has_begun=self._dispatch.has_begun if self._dispatch is not None else lambda _command: None,
                 settings=self.workspace.settings_file.flat(),
+                bundles=self._ruling.bundles if self._ruling is not None else None,
             )
         )
         assert self._door is not None, "the address is taken first"

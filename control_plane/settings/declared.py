@@ -65,7 +65,7 @@ SETTINGS: Final = (
         name="policy_engine",
         default="embedded",
         parse=parse_policy_engine,
-        help="Who rules on decisions: embedded, in this process.",
+        help="Who rules on decisions: embedded, in this process; an OPA at http://127.0.0.1:8181 or unix:///run/opa.sock.",
     ),
     Setting(
         name="listen",

@@ -9,7 +9,7 @@ from typing import Any
 from control_plane.errors import InvalidSettings
 from control_plane.settings.declared import SETTINGS
 from control_plane.settings.kafka import NO_SECURITY, KafkaSecurity
-from control_plane.settings.sources import API_KEY_VARIABLE, written
+from control_plane.settings.sources import API_KEY_VARIABLE, BUNDLE_KEY_VARIABLE, written
 
 _PASSWORD = re.compile(r"(://[^:/@?]*):[^@/]*@")
 
@@ -42,6 +42,8 @@ class Settings:
     """How the log's Kafka, if it is on one, lets us in."""
     api_key: str | None = field(default=None, repr=False)
     """The key that was given explicitly; without one, a service on loopback makes its own."""
+    bundle_key: str | None = field(default=None, repr=False)
+    """The secret that bundles for OPA are signed with, likewise."""
     given: tuple[Given, ...] = ()
 
     @classmethod
@@ -91,6 +93,7 @@ class Settings:
             policies_builtin=values["policies.builtin"],
             kafka=KafkaSecurity.of(values, workspace, environ),
             api_key=environ.get(API_KEY_VARIABLE) or None,
+            bundle_key=environ.get(BUNDLE_KEY_VARIABLE) or None,
             given=tuple(_with_followers(given, values["data_dir"])),
         )
 
@@ -109,6 +112,11 @@ class Settings:
     def api_key_file(self) -> Path:
         """Where a service on loopback keeps the key that it made."""
         return self.data_dir / "api.key"
+
+    @property
+    def bundle_key_file(self) -> Path:
+        """Where a service on loopback keeps the secret that it signs bundles with."""
+        return self.data_dir / "bundle.key"
 
 
 def without_password(url: str) -> str:

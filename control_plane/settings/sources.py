@@ -11,8 +11,9 @@ API_VERSION: Final = "setpoint/v1"
 FILE: Final = "setpoint.yaml"
 
 API_KEY_VARIABLE: Final = "SETPOINT_API_KEY"
+BUNDLE_KEY_VARIABLE: Final = "SETPOINT_BUNDLE_KEY"
 URL_VARIABLE: Final = "SETPOINT_URL"
-_VARIABLES_BESIDE: Final = frozenset({API_KEY_VARIABLE, URL_VARIABLE, PASSWORD_VARIABLE})
+_VARIABLES_BESIDE: Final = frozenset({API_KEY_VARIABLE, BUNDLE_KEY_VARIABLE, URL_VARIABLE, PASSWORD_VARIABLE})
 """Variables of the environment that are no settings: secrets, and where a client finds the service."""
 
 _SECTIONS: Final = {"policies": "builtin: true", "kafka": "security_protocol: SASL_SSL"}

@@ -90,9 +90,16 @@ def parse_store(value: Any) -> str:
 
 
 def parse_policy_engine(value: Any) -> str:
-    if parse_text(value) != "embedded":
-        raise ValueError("there is no such policy engine. Write embedded.")
-    return "embedded"
+    text = parse_text(value)
+    if text == "embedded" or (text.startswith("unix:///") and len(text) > len("unix:///")):
+        return text
+    scheme, _, place = text.partition("://")
+    if scheme in ("http", "https") and place:
+        parse_endpoint(place.rstrip("/"), port_min=1)
+        return text.rstrip("/")
+    raise ValueError(
+        "there is no such policy engine. Write embedded, or where an OPA is: http://127.0.0.1:8181, unix:///run/opa.sock."
+    )
 
 
 def parse_endpoint(value: Any, *, port_min: int = 0) -> tuple[str, int]:

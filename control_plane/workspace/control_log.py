@@ -110,6 +110,11 @@ class ControlLog:
         while len(self.cancellations) > CANCELLATIONS_MAX:
             self.cancellations.popitem(last=False)
 
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """Every set, in the order in which it was published first."""
+        return tuple(self._sets)
+
     def holds_item(self, item: ControlItem) -> bool:
         """Whether this very version of the item stands on the log."""
         return item.key in self._items

@@ -86,7 +86,7 @@ def test_absolute_paths_and_kafka_stay_as_they_are() -> None:
         ("store", "sqlite+aiosqlite:///"),
         ("store", "sqlite+aiosqlite:///:memory:"),
         ("store", "postgresql://h/n"),
-        ("policy_engine", "http://127.0.0.1:8181"),
+        ("policy_engine", "http://127.0.0.1"),
         ("listen", "7070"),
         ("listen", "127.0.0.1:65536"),
         ("listen", "a b:1"),
