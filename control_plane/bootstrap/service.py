@@ -20,6 +20,7 @@ from control_plane.bootstrap.following import ControlFollower
 from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.joints import Observers, Waiting
+from control_plane.bootstrap.readiness import until_ready
 from control_plane.bootstrap.records import open_reader, open_tail
 from control_plane.bootstrap.ruling import EMBEDDED, EmbeddedRuling, ruling_for
 from control_plane.bootstrap.stores import Stores
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from control_plane.bootstrap.ruling_by_opa import OpaRuling
 
 ROLES: Final = ("loop", "agents", "executors", "recorder", "triggers", "api")
-READY_TIMEOUT_S: Final = 60.0
-READY_POLL_S: Final = 0.01
 
 
 class Service:
@@ -111,6 +110,7 @@ class Service:
             self._stack.push_async_callback(self._stores.close)
             self._stack.push_async_callback(self.backbone.stop)
             await self.backbone.start()
+            self._spawn(self.backbone.watch())
             await self._begin_controls(controls)
             await self._open_store()
             self._started.set()
@@ -123,7 +123,6 @@ class Service:
 
     async def run(self) -> None:
         """Wait as long as all is well; raises what ended it."""
-        self._spawn(self.backbone.watch())
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -282,9 +281,7 @@ class Service:
             return
         caretaker = Caretaker(self.backbone, self._partitions, self._clock, lambda: self.desk.wanted)
         self._spawn(caretaker.run())
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            while self.why_not_ready():
-                await self._clock.sleep(READY_POLL_S)
+        await until_ready(self.why_not_ready, lambda: self._tasks, self._clock)
 
     async def _start_front(self) -> None:
         """REST and triggers: the world comes in only once the loop can answer it."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from control_plane.api.keys import check_door
 from control_plane.bootstrap.service import Service
 from control_plane.bootstrap.workshop import load_workspace
-from control_plane.cli.exits import INTERRUPTED
+from control_plane.cli.exits import FOUND_WRONG, INTERRUPTED
 from control_plane.cli.output import put, put_json
 from control_plane.cli.workspace import summary, summary_text
 from control_plane.errors import InvalidSettings
@@ -19,6 +19,9 @@ from control_plane.settings import Settings, without_password
 from control_plane.workspace.diffing import summary_of
 
 CHANGES_SHOWN_MAX: Final = 20
+
+STOP_TIMEOUT_S: Final = 8.0
+"""How long a service may take to stop; what waits for it to end (systemd, Kubernetes) must wait for longer."""
 
 
 def run_service(workspace: Path, settings: Settings, roles: Sequence[str] | None, *, as_json: bool) -> None:
@@ -57,7 +60,23 @@ async def _serve(service: Service, as_json: bool) -> None:
         work.cancel()
         # A service that is cancelled while it starts takes back by itself what it had opened.
         await asyncio.wait([work])
-        await service.stop()
+        await _stopped(service)
+
+
+async def _stopped(service: Service) -> None:
+    """Stop in good order, and for so long only: whoever runs us kills what does not end."""
+    stopping = asyncio.create_task(service.stop())
+    await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
+    if stopping.done():
+        return stopping.result()
+    print(  # noqa: T201 - a terminal is what a command has
+        f"setpoint: this process did not stop in good order within {STOP_TIMEOUT_S:g} s and ends where it stands. What "
+        "was acknowledged is kept; what was not is taken again. See why the log or the store does not answer: "
+        "setpoint doctor",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(FOUND_WRONG)
 
 
 async def _work(service: Service, as_json: bool) -> None:

@@ -106,6 +106,11 @@ class FaustBackbone:
         """Records that each group has yet to commit."""
         return self._followers.lag() if self._followers is not None else {}
 
+    def stands_by(self) -> bool:
+        """Whether others own every partition of the loop: this process takes over when one of them leaves."""
+        app = self._owner_part.app if self._owner_part is not None else None
+        return app is not None and app.consumer.stands_by()
+
     def topic_findings(self) -> Sequence[TopicFinding]:
         """What is unusual about the settings of Kafka's topics, as they were when they were last looked at."""
         return self._side.topics.findings if isinstance(self._side, KafkaSide) else ()

@@ -44,6 +44,7 @@ class HotPath:
         self._opened: set[TP] = set()
         self._any_open = asyncio.Event()
         self._standings: dict[TP, Standing] = {}
+        self._joined = False
         super().__init__(*args, **kwargs)
 
     # What each transport has its own way for.
@@ -139,6 +140,15 @@ class HotPath:
         await self.app.part.end()
         self._standings = {}
         await super().on_partitions_revoked(revoked)  # type: ignore[misc]
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Notes that the group has spoken: from then on, to have no partition is an answer."""
+        await super().on_partitions_assigned(assigned, generation_id)  # type: ignore[misc]
+        self._joined = True
+
+    def stands_by(self) -> bool:
+        """Whether the group has more members than partitions, and this one has none."""
+        return self._joined and not self.assignment()  # type: ignore[attr-defined]
 
     async def on_stop(self) -> None:
         """Ends the lanes while the log can still be written."""
