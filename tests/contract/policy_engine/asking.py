@@ -1,10 +1,12 @@
 """Policy sets for tests, and what a test asks an engine with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any, Protocol
 
 from control_plane.messages import Ruling
+from control_plane.ports.policy_engine import PolicyEngine
 
 PERMIT = 'package setpoint.permits.always\n\nallow contains {"code": "always", "msg": "anything is allowed"}\n'
 
@@ -21,6 +23,15 @@ class Policies:
         if not self.revision:
             digest = sha256(repr((self.modules, self.data)).encode()).hexdigest()[:12]
             object.__setattr__(self, "revision", digest)
+
+
+class Engines(Protocol):
+    """An engine, and what it takes to ask it."""
+
+    engine: PolicyEngine
+
+    def rule(self, policies: Policies, given: Mapping[str, Any]) -> Ruling:
+        """The ruling on an input."""
 
 
 Asking = Callable[..., Ruling]

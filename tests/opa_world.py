@@ -1,0 +1,158 @@
+"""A real OPA for tests, and the service's side of it: bundles to pull, and an event loop of its own to ask on."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import httpx
+import uvicorn
+from fastapi import FastAPI, Request, Response
+
+from control_plane.adapters.opa import BundleKey, BundleShelf, OpaAddress, OpaEngine, relocated
+from control_plane.adapters.opa.config import opa_config
+from control_plane.api.bundles import bundle_routes
+from control_plane.messages import Question, Ruling
+from control_plane.ports.policy_engine import PolicySet
+
+READY_TIMEOUT_S = 30.0
+PATIENCE_S = 60.0
+LENIENT_MS = 5_000
+"""A deadline for tests of what OPA rules and not of how fast: the machine may be busy."""
+
+KEY = BundleKey("a-bundle-key-for-tests-0123456789")
+
+T = TypeVar("T")
+
+
+class OpaProcess:
+    """One OPA. Without an address it listens on a unix socket in its own folder."""
+
+    def __init__(self, program: Path, home: Path, config: str, address: str = "") -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._program = program
+        self.url = address or f"unix://{home}/opa.sock"
+        self._config = home / "opa.yaml"
+        self._config.write_text(config)
+        self._output = home / "opa.out"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes questions; whether it has a bundle by then is another matter."""
+        listen = self.url.removeprefix("http://")
+        call = [self._program, "run", "--server", "--skip-version-check", "--addr", listen, "--log-level", "error"]
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*map(str, call), "--config-file", str(self._config)], stdout=output, stderr=output
+            )
+        until = time.monotonic() + READY_TIMEOUT_S
+        while not self._answers():
+            assert self._process.poll() is None, self._output.read_text()[-2_000:]
+            assert time.monotonic() < until, "OPA did not answer in time"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """As a machine that dies."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            Path(self.url.removeprefix("unix://")).unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        """It goes on accepting connections, and answers none."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After a pause."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        path = self.url.removeprefix("unix://") if self.url.startswith("unix") else None
+        if path and not Path(path).exists():
+            return False
+        with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
+            try:
+                return client.get(f"{'http://opa' if path else self.url}/health", timeout=2.0).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+
+class Grounds:
+    """A thread with an event loop on which bundles are served and questions are put."""
+
+    def __init__(self, key: BundleKey = KEY) -> None:
+        self.shelf = BundleShelf(key)
+        self.spoil: bytes | None = None
+        """What is served instead of the bundle."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server: uvicorn.Server
+        self._serving: asyncio.Task[None]
+        self.do(self._serve())
+
+    @property
+    def config(self) -> str:
+        """What an OPA that pulls from here is started with."""
+        return opa_config(f"http://127.0.0.1:{self._port}", KEY)
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something on the loop, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
+
+    def hold(self, policies: PolicySet) -> None:
+        """Offer a policy set, unless it is offered already. Raises InvalidWorkspace."""
+        if all(each.revision != policies.revision for each in self.shelf.sets):
+            found = relocated(policies)
+            self.do(_now(lambda: self.shelf.hold(found)))
+
+    def engine(self, url: str, timeout_ms: int = LENIENT_MS) -> OpaEngine:
+        """An engine of this loop; whoever takes it closes it."""
+        return OpaEngine(OpaAddress.of(url), timeout_ms=timeout_ms, refused=self.shelf.statuses.why_refused)
+
+    def rule(self, engine: OpaEngine, policies: PolicySet, given: dict[str, Any] | None = None) -> Ruling:
+        """The ruling on an input."""
+        return self.do(engine.rule(Question(id="decision-1", input=given or {}), policies))
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        app = FastAPI()
+        app.include_router(bundle_routes(SimpleNamespace(bundles=self.shelf, now_ms=lambda: 1)))  # type: ignore[arg-type]
+
+        @app.middleware("http")
+        async def spoiling(request: Request, call_next: Any) -> Response:
+            if self.spoil is not None and request.method == "GET":
+                return Response(self.spoil, media_type="application/gzip", headers={"ETag": f'"{hash(self.spoil)}"'})
+            answer: Response = await call_next(request)
+            return answer
+
+        bound = socket.socket()
+        bound.bind(("127.0.0.1", 0))
+        self._port = bound.getsockname()[1]
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+        self._serving = asyncio.create_task(self._server.serve(sockets=[bound]))
+
+    async def _end(self) -> None:
+        self.shelf.close()
+        self._server.should_exit = True
+        await self._serving
+
+
+async def _now(work: Any) -> None:
+    work()
