@@ -74,6 +74,24 @@ class ExecutorsEnd:
                 raise _flaw(definitions[name], f"cannot be opened: {type(exc).__name__}: {exc}") from exc
         return _ExecutorsChange(self, definitions, {**kept, **fresh}, opened)
 
+    def knows(self, name: str) -> bool:
+        """Whether an executor of this name is at work."""
+        return name in self._executors
+
+    async def have(self, name: str, controls: ControlSet) -> None:
+        """Have an executor at work that earlier controls declare, until they change again. One that cannot be opened
+        any more is left out, and its commands are refused."""
+        found = executors_in(controls, self._undeclared).get(name)
+        if found is None or name in self._executors:
+            return
+        try:
+            executor = self._build([found])[name]
+            await executor.start()
+        except Exception:  # noqa: BLE001 - it may be the user's: whatever it raises leaves this one out, and no other
+            _log.exception("an executor of earlier controls cannot be opened", extra={"executor": name})
+            return
+        self.use(self._definitions, {**self._executors, name: executor})
+
     def use(self, definitions: Mapping[str, Definition], executors: dict[str, Executor]) -> None:
         """From now on these."""
         assert self.dispatch is not None, "executors change only in a service that runs"

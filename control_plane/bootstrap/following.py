@@ -8,6 +8,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from control_plane.errors import InvalidSettings, TemporaryError
@@ -18,6 +19,8 @@ from control_plane.workspace.control_log import PARTITION, READING_ORDER, Contro
 
 RETRY_PAUSE_S: Final = 0.5
 """After how long a log that could not be followed is tried again."""
+
+HEED_INTERVAL_S: Final = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +74,9 @@ class ControlFollower:
 
     async def _heed(self, heed: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self._heard.wait()
+            # Now and then in any case: what could not be put to work because something was away may be by now.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), HEED_INTERVAL_S)
             self._heard.clear()
             await heed()
 

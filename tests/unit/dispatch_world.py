@@ -112,7 +112,7 @@ class World:
         self.database: Database | None = None
         self.dispatch: Dispatch | None = None
 
-    async def up(self, *, sole: bool = True, lease_s: float = 30.0) -> Dispatch:
+    async def up(self, *, sole: bool = True, lease_s: float = 30.0, **hooks: Any) -> Dispatch:
         """Start the service."""
         self.database = self.database or await Database.open(self._url)
         self.dispatch = Dispatch(
@@ -124,6 +124,7 @@ class World:
             halted=lambda _command: self.halted,
             fault_point=self._fault_point,
             bounds=DispatchBounds(**self.bounds),
+            **hooks,
         )
         await self.dispatch.start()
         return self.dispatch

@@ -87,6 +87,23 @@ async def test_a_command_whose_executor_has_gone_is_refused(world: World) -> Non
     assert (outcome.status, outcome.detail) == ("refused", "no executor target is known here")
 
 
+async def test_an_executor_of_other_controls_is_asked_for_before_its_command_is_refused(world: World) -> None:
+    asked: list[str] = []
+
+    async def introduce(command: Command) -> None:
+        asked.append(command.executor)
+        if len(asked) == 2:
+            dispatch.use({"target": Target()})
+
+    dispatch = await world.up(introduce=introduce)
+    dispatch.use({})
+    await world.deliver(command("c1"), command("c2", "service/web-2"), command("c3", "service/web-3"))
+    outcomes = await world.published(3)
+
+    assert {outcome.command_id for outcome in outcomes if outcome.status == "succeeded"} >= {"c2", "c3"}
+    assert asked == ["target", "target"], "one that is known is not asked for"
+
+
 async def test_whether_a_command_has_begun_is_known_while_it_is_in_memory(world: World) -> None:
     target = Stoppable()
     target.behave = target.wait_first

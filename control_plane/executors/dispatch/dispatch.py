@@ -25,6 +25,9 @@ LEASE_ROOM = 4
 
 DeadLetter = Callable[[Record, InvalidMessage], Awaitable[None]]
 
+Introduce = Callable[[Command], Awaitable[None]]
+"""Have the executor of a command at work, if its controls declare one: they may be newer or older than those here."""
+
 
 def _no_fault(_name: str) -> None:
     """Nobody wants this process to die here."""
@@ -34,11 +37,16 @@ def _nothing_halted(_command: Command) -> str | None:
     return None
 
 
+async def _introduce_nobody(_command: Command) -> None:
+    """There are no other executors than those that are known."""
+
+
 class Dispatch:
     """The group reader of the executors role (`ports.backbone.GroupReader`).
 
     `publish` appends outcomes to `events.v1`; `dead_letter` makes a record safe that is no command; `halted` says why a
-    command must not be carried out, if so.
+    command must not be carried out, if so; `introduce` is asked for an executor that is not known, before its command
+    is refused.
     """
 
     def __init__(
@@ -50,9 +58,11 @@ class Dispatch:
         publish: Publish,
         dead_letter: DeadLetter,
         halted: Halted = _nothing_halted,
+        introduce: Introduce = _introduce_nobody,
         fault_point: FaultPoint = _no_fault,
         bounds: DispatchBounds | None = None,
     ) -> None:
+        self._introduce = introduce
         self.counters = DispatchCounters()
         self._bounds = bounds or DispatchBounds()
         self._ledger = ledger
@@ -146,6 +156,7 @@ class Dispatch:
             self.counters.unreadable += 1
             await self._dead_letter(record, invalid)
             return None
+        await self._meet(command)
         return Taking(command=command, body=record.value, partition=record.partition, offset=record.offset, epoch=epoch)
 
     def _crowd(self) -> None:
@@ -181,7 +192,12 @@ class Dispatch:
         self._more = leased.more
         self._crowded = len(leased.entries) >= room or crowdings != self._crowdings
         for entry in leased.entries:
+            await self._meet(entry.command)
             self.counters.recovered += self._acting.admit(entry)
+
+    async def _meet(self, command: Command) -> None:
+        if command.executor not in self._executors:
+            await self._introduce(command)
 
     async def _adopt_outcomes(self) -> None:
         outcomes_max = self._bounds.batch_max
