@@ -19,6 +19,7 @@ from control_plane.bootstrap.executors import build_executors
 from control_plane.bootstrap.following import ControlFollower
 from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
+from control_plane.bootstrap.introducing import Introductions
 from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.readiness import until_ready
 from control_plane.bootstrap.records import open_reader, open_tail
@@ -229,6 +230,7 @@ class Service:
             publish=self._publish_outcomes,
             dead_letter=self._bury_command,
             halted=self.desk.halted,
+            introduce=Introductions(self.desk, end, self._follower).introduce,
             fault_point=fault_point,
         )
         self._telemetry.watch_dispatch(self._dispatch.counters)
