@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 PROGRAMS = Path(__file__).resolve().parent.parent / "services"
@@ -21,6 +22,9 @@ KAFKA_ADDRESS = os.environ.get("KAFKA_FOR_TESTS", "127.0.0.1:19092")
 
 class Part:
     """One part. A test that has its mark may use its fixtures."""
+
+    flags: Sequence[str] = ()
+    """What goes to the program itself."""
 
     def __init__(self, mark: str, title: str, *fixtures: str) -> None:
         self.mark = mark
@@ -54,7 +58,7 @@ class Part:
 
     def _start(self, port: int) -> None:
         self._home = tempfile.mkdtemp(prefix=f"setpoint-{self.mark}-")
-        started = self._call("start", self._home, "--port", str(port))
+        started = self._call("start", self._home, "--port", str(port), "--", *self.flags)
         if started.returncode == 0:
             self.address = self.address_at(port)
             return
@@ -85,7 +89,12 @@ class Kafka(Part):
 
 
 class Postgres(Part):
-    """A server with a user who may make databases: each test makes its own."""
+    """A server with a user who may make databases: each test makes its own.
+
+    It does not wait for the disk: what it said is safe outlives its own death, and no test cuts the power.
+    """
+
+    flags = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
     def address_at(self, port: int) -> str:
         return f"postgresql+asyncpg://setpoint@127.0.0.1:{port}/setpoint"

@@ -23,30 +23,32 @@ class Stores:
         """Where every message is kept."""
         from control_plane.adapters.sql import SqlAudit
 
-        return SqlAudit(await self._database(self._settings.store))
+        return SqlAudit(await self._database(self._settings.store, "audit"))
 
     async def ledger(self, *, sole: bool) -> "SqlLedger":
         """Where commands are. `sole` says that no other process uses it."""
         from control_plane.adapters.sql import SqlLedger
 
-        return SqlLedger(await self._database(self._settings.ledger), sole=sole)
+        return SqlLedger(await self._database(self._settings.ledger, "ledger"), sole=sole)
 
     async def positions(self) -> "SqlPositions":
         """How far triggers have come, beside the ledger: small writes, which must not wait for the recorder's."""
         from control_plane.adapters.sql import SqlPositions
 
-        return SqlPositions(await self._database(self._settings.ledger))
+        return SqlPositions(await self._database(self._settings.ledger, "ledger"))
 
     async def close(self) -> None:
         """Write what waits, and let go of all of them."""
         for database in self._open.values():
             await database.close()
 
-    async def _database(self, url: str) -> "Database":
-        """The one database at a URL: who opens a SQLite file twice gets two writers that wait for each other."""
+    async def _database(self, url: str, use: str) -> "Database":
+        """The one database at a URL: who opens a SQLite file twice gets two writers that wait for each other. On a
+        server each use has connections of its own, so that a command does not wait for the recorder's batch."""
         from control_plane.adapters.sql import Database
 
-        if url not in self._open:
+        key = url if url.startswith("sqlite") else f"{use} at {url}"
+        if key not in self._open:
             durability = self._settings.durability
-            self._open[url] = await Database.open(url, durability=durability)  # type: ignore[arg-type]
-        return self._open[url]
+            self._open[key] = await Database.open(url, durability=durability)  # type: ignore[arg-type]
+        return self._open[key]

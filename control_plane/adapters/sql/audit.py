@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection, Row
 
 from control_plane.adapters.sql.batches import NUL, insert, packed, storable
 from control_plane.adapters.sql.database import Database, Unreachable
-from control_plane.adapters.sql.dialect import Fragments, one_appender_at_a_time
+from control_plane.adapters.sql.dialect import Fragments, Turn, wait_for_turn
 from control_plane.adapters.sql.schema import message_copies, messages
 from control_plane.errors import AuditUnavailable
 from control_plane.ports.audit import PAGE_MESSAGES_MAX, Appended, Kept, Page, RecordedMessage
@@ -70,7 +70,7 @@ class SqlAudit:
         return [_kept(row) for row in rows]
 
     def _append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Appended:
-        one_appender_at_a_time(connection)
+        wait_for_turn(connection, Turn.APPEND)
         asked = len(rows)
         stored = insert(connection, "messages", _COLUMNS, rows, "ON CONFLICT DO NOTHING")
         if stored == asked:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from control_plane.adapters.sql.dialect import (
     DATABASE_AWAY,
+    DatabaseAway,
     Durability,
     Fragments,
     Runner,
@@ -24,6 +25,7 @@ from control_plane.adapters.sql.migrations import migrate
 from control_plane.errors import DataDamaged, InvalidSettings
 
 _DAMAGE: Final = ("malformed", "not a database")
+_DAMAGE_STATES: Final = ("XX001", "XX002")
 
 
 class Unreachable(Exception):
@@ -46,7 +48,7 @@ class Database:
         parsed = _parsed(url)
         database = cls(parsed, *open_runners(parsed, durability))
         try:
-            await database.write(migrate)
+            await database._migrate()
         except Unreachable as exc:
             await database.close()
             raise InvalidSettings(
@@ -63,18 +65,24 @@ class Database:
         """How many transactions were committed."""
         return self._writer.rounds_done
 
+    async def _migrate(self) -> None:
+        try:
+            await self._runner.run(migrate, patient=True)
+        except (DatabaseAway, DBAPIError, OSError, TimeoutError) as exc:
+            raise self._judged(exc) from exc
+
     async def write(self, work: Work[T]) -> T:
         """Do a piece of work in a transaction that it may share. Raises Unreachable: undone, or nobody knows."""
         try:
             return await self._writer.do(work)
-        except (DBAPIError, OSError, TimeoutError) as exc:
+        except (DatabaseAway, DBAPIError, OSError, TimeoutError) as exc:
             raise self._judged(exc) from exc
 
     async def read(self, work: Work[T]) -> T:
         """Do a piece of work that only reads, on one snapshot, beside the writer. Raises Unreachable."""
         try:
             return await self._reader.run(work)
-        except (DBAPIError, OSError, TimeoutError) as exc:
+        except (DatabaseAway, DBAPIError, OSError, TimeoutError) as exc:
             raise self._judged(exc) from exc
 
     async def close(self) -> None:
@@ -84,13 +92,14 @@ class Database:
         await self._reader.close()
 
     def _judged(self, exc: Exception) -> Exception:
-        said = str(exc.orig) if isinstance(exc, DBAPIError) else str(exc) or type(exc).__name__
-        if any(sign in said for sign in _DAMAGE):
+        told = exc.orig if isinstance(exc, DBAPIError) else exc
+        said = str(told) or type(told).__name__
+        if any(sign in said for sign in _DAMAGE) or getattr(told, "sqlstate", None) in _DAMAGE_STATES:
             return DataDamaged(
                 f"The store {self._url.render_as_string()} is damaged ({said}), so nothing was written to it. "
                 "Restore it from a backup; the log still holds every message."
             )
-        if isinstance(exc, DATABASE_AWAY) or getattr(exc, "connection_invalidated", False):
+        if isinstance(exc, DATABASE_AWAY):
             return Unreachable(said)
         return exc
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -17,7 +18,12 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 Durability = Literal["flush", "fsync"]
 
-DATABASE_AWAY = (OperationalError, InterfaceError, OSError, TimeoutError)
+
+class DatabaseAway(Exception):
+    """A database that is down, locked, full or out of reach, where its driver has many words for that."""
+
+
+DATABASE_AWAY = (DatabaseAway, OperationalError, InterfaceError, OSError, TimeoutError)
 """What a database that is down, locked or full raises, and drivers let through."""
 BUSY_TIMEOUT_MS = 5_000
 """How long a transaction waits for another process's."""
@@ -25,8 +31,6 @@ CACHE_KIB = 32 * 1024
 CHECKPOINT_PAGES = 4_000
 READERS_MAX = 4
 """How many reads run at once on SQLite; further ones wait."""
-_APPEND_LOCK = 0x5E7901
-"""Key of the advisory lock under which rows get their sequence, where transactions run side by side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,21 +55,34 @@ def placeholder(paramstyle: str, position: int) -> str:
     return f"${position}" if paramstyle == "numeric_dollar" else "?"
 
 
-def one_appender_at_a_time(connection: Connection) -> None:
-    """From here to the end of the transaction nobody else gives out sequences, so that they become visible in order.
+class Turn(Enum):
+    """What only one transaction at a time may do, however many processes there are."""
 
-    SQLite has one writer anyway.
-    """
-    if connection.dialect.name != "sqlite":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPEND_LOCK})
+    APPEND = 0x5E7901
+    """Give out sequences of the audit store, so that they become visible in order."""
+    LEDGER = 0x5E7902
+    """Change the ledger: whose turn a subject is, and which epoch is over, hang on many rows."""
+    MIGRATE = 0x5E7903
+
+
+def wait_for_turn(connection: Connection, turn: Turn) -> None:
+    """From here to the end of the transaction it is ours alone. SQLite has one writer anyway."""
+    if connection.dialect.name == "sqlite":
+        return
+    transaction = connection.get_transaction()
+    if connection.info.get(turn) is not transaction:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": turn.value})
+        connection.info[turn] = transaction
 
 
 class Runner(Protocol):
     """Runs a piece of work in a transaction of its own."""
 
-    async def run(self, work: Work[T]) -> T: ...
+    async def run(self, work: Work[T], *, patient: bool = False) -> T:
+        """`patient` says that it may take as long as it takes. Raises what `DATABASE_AWAY` lists."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of every connection."""
 
 
 class ThreadRunner:
@@ -81,7 +98,7 @@ class ThreadRunner:
         name = "sql-reader" if reads else "sql-writer"
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], *, patient: bool = False) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._in_transaction, work)
 
     def _in_transaction(self, work: Work[T]) -> T:

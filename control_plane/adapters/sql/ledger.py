@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, CursorResult
 
 from control_plane.adapters.sql.batches import insert, packed, storable
 from control_plane.adapters.sql.database import Database, Unreachable
-from control_plane.adapters.sql.dialect import T, Work
+from control_plane.adapters.sql.dialect import T, Turn, Work, wait_for_turn
 from control_plane.adapters.sql.ledger_sql import LedgerStatements
 from control_plane.adapters.sql.schema import BEGUN, FINISHED, WAITING
 from control_plane.errors import LedgerUnavailable
@@ -130,8 +130,12 @@ class SqlLedger:
         return await self._write(lambda connection: _changed(connection.execute(self._sql.prune, limits)))
 
     async def _write(self, work: Work[T]) -> T:
+        def in_turn(connection: Connection) -> T:
+            wait_for_turn(connection, Turn.LEDGER)
+            return work(connection)
+
         try:
-            return await self._database.write(work)
+            return await self._database.write(in_turn)
         except Unreachable as exc:
             raise LedgerUnavailable(
                 f"The ledger cannot be written ({exc}), so nothing is done until it can. Commands stay in the log; "

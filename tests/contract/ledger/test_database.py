@@ -20,6 +20,13 @@ from control_plane.ports.audit import Page
 from tests.contract.ledger.commands import a_taking
 from tests.contract.ledger.test_audit import a_message
 
+ALL_MADE_ON_POSTGRESQL = """
+SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION SELECT table_name || '.' || column_name, concat_ws(' ', data_type, is_nullable, column_default)
+FROM information_schema.columns WHERE table_schema = 'public'
+"""
+
 
 def tables_of(connection: Connection) -> set[str]:
     return set(sa.inspect(connection).get_table_names()) - {"sqlite_sequence"}
@@ -32,6 +39,8 @@ def differences(connection: Connection) -> list[object]:
 
 def all_made(connection: Connection) -> set[tuple[str, str]]:
     """Every table and index with the columns, constraints and conditions that it was made with."""
+    if connection.dialect.name == "postgresql":
+        return {(name, made) for name, made in connection.execute(sa.text(ALL_MADE_ON_POSTGRESQL)).all()}
     made = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
     return {(name, re.sub(r"[\s\"]+", "", sql)) for name, sql in made}
 

@@ -10,16 +10,22 @@ from control_plane.adapters.memory import MemoryPositions
 from control_plane.adapters.sql import Database, SqlPositions
 from control_plane.errors import PositionsUnavailable
 from control_plane.ports.positions import Positions
+from tests.databases import own_database
 
 
-@pytest.fixture(params=["memory", "sql"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 async def positions(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Positions]:
     if request.param == "memory":
         yield MemoryPositions()
-        return
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/audit.db")
-    yield SqlPositions(database)
-    await database.close()
+    elif request.param == "sqlite":
+        database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/audit.db")
+        yield SqlPositions(database)
+        await database.close()
+    else:
+        async with own_database(request.getfixturevalue("postgres_url")) as url:
+            database = await Database.open(url)
+            yield SqlPositions(database)
+            await database.close()
 
 
 async def test_a_trigger_that_never_ran_has_kept_nothing(positions: Positions) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from control_plane.adapters.sql.dialect import Turn, wait_for_turn
 from control_plane.adapters.sql.schema import HEAD, tables_for
 from control_plane.errors import DataTooNew
 
@@ -24,6 +25,7 @@ _version = sa.Table(
 
 def migrate(connection: Connection, target: str = "head") -> None:
     """Go up to the newest schema, or up or down to another one. Raises DataTooNew."""
+    wait_for_turn(connection, Turn.MIGRATE)
     standing = _standing(connection)
     if target == "head" and (standing == HEAD or _created(connection)):
         return
