@@ -65,10 +65,11 @@ class Order:
         return self.kind in FAILURES
 
 
-def draw_orders(seed: int) -> tuple[Order, ...]:
-    """Five orders that need something, one whose refund waits for people, three that must be left alone."""
+def draw_orders(seed: int, day: str = "") -> tuple[Order, ...]:
+    """Five orders that need something, one whose refund waits for people, three that must be left alone. With `day` in
+    front of their names, orders of many days stand beside one another."""
     drawn = random.Random(seed)
-    names = [f"{letter}-{drawn.randrange(10, 100)}" for letter in LETTERS + "K"]
+    names = [f"{day}{letter}-{drawn.randrange(10, 100)}" for letter in LETTERS + "K"]
     drawn.shuffle(names)
     failures = drawn.sample(FAILURES, len(FAILURES))
     orders = [_in_need(drawn, name, *pair) for name, *pair in zip(names, NEEDS, failures, strict=False)]

@@ -1,4 +1,4 @@
-"""`make kills N=200`: kill the real service, and say what a checker found in the world and on the log.
+"""`make kills N=200 WORKSPACE=orders`: kill the real service, and say what a checker found in the world and on the log.
 
 Progress goes to stderr, the result to stdout: one line, or with --json one object. Exit code 1 on a violation.
 """
@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.errors import SetpointError
-from tests.kill.checker import Findings
+from tests.kill.history import Findings
+from tests.kill.orders import Orders
 from tests.kill.outside import leave_kafka_as_it_was
+from tests.kill.parcels import Parcels
 from tests.kill.run import Ordeal
 
 KILLS_PER_LOG = 20
+SCENES = {"parcels": Parcels, "orders": Orders}
 BACKBONES = {"": ["embedded", "embedded-not-atomic"], "both": ["embedded", "embedded-not-atomic"]}
 
 
@@ -60,7 +63,8 @@ def main() -> int:
     backbones = BACKBONES.get(asked.backbone, [asked.backbone])
     tally = Tally(wanted=asked.kills, first_seed=asked.seed)
     for done in range(0, asked.kills, KILLS_PER_LOG):
-        _one_log(backbones[tally.logs % len(backbones)], min(KILLS_PER_LOG, asked.kills - done), tally)
+        backbone = backbones[tally.logs % len(backbones)]
+        _one_log(asked.workspace, backbone, min(KILLS_PER_LOG, asked.kills - done), tally)
     result = tally.result()
     print(end="\n" if sys.stderr.isatty() else "", file=sys.stderr)
     print(json.dumps(result) if asked.json else _in_words(result))
@@ -70,18 +74,19 @@ def main() -> int:
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.kill", description="Kill the real service under load.")
     parser.add_argument("--kills", type=int, default=20, help="how many in all (%(default)s)")
+    parser.add_argument("--workspace", choices=sorted(SCENES), default="parcels", help="what runs (%(default)s)")
     parser.add_argument("--backbone", default="both", help="embedded, embedded-not-atomic, both, or kafka://host:port")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first log; each has the next one")
     parser.add_argument("--json", action="store_true", help="the result as one object on stdout")
     return parser.parse_args()
 
 
-def _one_log(backbone: str, kills: int, tally: Tally) -> None:
+def _one_log(workspace: str, backbone: str, kills: int, tally: Tally) -> None:
     """One ordeal. A log with a violation is kept, with the service's own log beside it."""
     root = Path(tempfile.mkdtemp(prefix="setpoint-kills-"))
     seed, before = tally.first_seed + tally.logs, tally.kills.total()
-    ordeal = Ordeal(root, backbone_url(backbone, root), seed)
-    where = f"seed {seed} on {backbone}"
+    ordeal = Ordeal(root, backbone_url(backbone, root), seed, scene=SCENES[workspace]())
+    where = f"{workspace}, seed {seed} on {backbone}"
 
     def killed(acknowledged: int) -> None:
         tally.show(before + ordeal.kills.total(), f"{where}, {acknowledged} events acknowledged")
@@ -97,7 +102,8 @@ def _one_log(backbone: str, kills: int, tally: Tally) -> None:
     for violation in findings.violations:
         print(f"VIOLATION {where}: {violation}", file=sys.stderr)
     if findings.violations:
-        print(f"kept in {root}; repeat with --seed {seed} --backbone {backbone} --kills {kills}", file=sys.stderr)
+        again = f"--workspace {workspace} --seed {seed} --backbone {backbone} --kills {kills}"
+        print(f"kept in {root}; repeat with {again}", file=sys.stderr)
     else:
         shutil.rmtree(root)
         if backbone.startswith("kafka://"):

@@ -1,93 +1,35 @@
 """Judges one log and one world. Takes nobody's word: not the service's answers, not its counters."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
-from control_plane.messages import Command, Decision, Effect, Event, Verdict, topics
-from control_plane.messages.event import EFFECT_JUDGED
-from control_plane.messages.wire import decode, decode_event
-from control_plane.ports.backbone import Record
+from control_plane.causality import Lineage
+from control_plane.messages import topics
+from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX
 from control_plane.ports.log_reader import LogReader
-from tests.kill.workload import KG_LIMIT, RULE, SCANNED, WEIGHED
-from tests.kill.world import read_effects
+from tests.kill.history import Findings, History
+from tests.kill.scene import Deed, Load, Scene
 
-TOPICS = topics.KEYED_BY_SUBJECT
-EXAMPLES_SHOWN_MAX = 5
-
-
-@dataclass
-class Findings:
-    """What was counted, and what is wrong."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-
-    def wrong(self, promise: str, what: str, cases: Iterable[object]) -> None:
-        """Note a violation, with a few of its cases."""
-        found = list(cases)
-        if found:
-            self.violations.append(f"{promise}: {len(found)} {what}, such as {found[:EXAMPLES_SHOWN_MAX]}")
-
-    def add(self, others: "Findings") -> None:
-        """What was found elsewhere, or on another log."""
-        self.counts.update(others.counts)
-        self.violations += others.violations
+HOPS_MAX = 16
+STEPS_MAX = HOPS_MAX * 8
+"""Messages from one to its root: more than a round of the loop has, for each round."""
 
 
-class History:
-    """All that the log holds, each message once, with how often it stands there."""
-
-    def __init__(self, reader: LogReader) -> None:
-        self.records: dict[str, list[Record]] = {
-            topic: [r for p in range(reader.partitions(topic)) for r in reader.read(topic, p)] for topic in TOPICS
-        }
-        self.bodies: dict[tuple[str, str], set[bytes]] = defaultdict(set)
-        self.events: dict[str, Event] = {}
-        self.event_copies: Counter[str] = Counter()
-        for record in self.records[topics.EVENTS]:
-            event = decode_event(record.value, record.recorded_ms)
-            self.events[event.lineage.message_id] = event
-            self.event_copies[event.lineage.message_id] += 1
-        self.decisions = self._internal(topics.DECISIONS, Decision)
-        self.verdicts = self._internal(topics.VERDICTS, Verdict)
-        self.commands = self._internal(topics.COMMANDS, Command)
-        self.effects = self._internal(topics.EFFECTS, Effect)
-
-    def first_copies(self) -> Iterator[tuple[Record, Event]]:
-        """Each event where it stands first, in the order of its partition."""
-        met: set[str] = set()
-        for record in self.records[topics.EVENTS]:
-            event = decode_event(record.value, record.recorded_ms)
-            if event.lineage.message_id not in met:
-                met.add(event.lineage.message_id)
-                yield record, event
-
-    def _internal(self, topic: str, message_type: type) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for record in self.records[topic]:
-            message = decode(record.value, message_type)
-            found[message.lineage.message_id] = message
-            self.bodies[topic, message.lineage.message_id].add(record.value)
-        return found
-
-
-FORESEEN = frozenset({"shipper", RULE})
-"""Agents of which each decision can be told from the events alone, without knowing how rules wait."""
-
-
-def check(reader: LogReader, effects_file: Path, acknowledged: set[str]) -> Findings:
-    """I1 to I4 of the promises, and that copies are byte-equal."""
+def check(reader: LogReader, scene: Scene, load: Load) -> Findings:
+    """I1 to I4 and I8 of the promises, what the scene itself demands, and that copies are byte-equal."""
     findings = Findings()
+    acknowledged = set(load.acknowledged)
     history = History(reader)
     _check_copies(history, findings)
     _check_inputs(history, acknowledged, findings)
-    _check_world(history, effects_file, findings)
+    _check_world(history, scene.deeds(), findings)
     _check_verdicts(history, findings)
     _check_effects(history, findings)
     _check_causation(history, findings)
+    _check_order(history, load.order, findings)
+    scene.check(history, findings)
     return findings
 
 
@@ -100,48 +42,27 @@ def _check_copies(history: History, findings: Findings) -> None:
 
 
 def _check_inputs(history: History, acknowledged: set[str], findings: Findings) -> None:
-    """Each acknowledged input is on the log, and each that asked for an act was decided on exactly once."""
+    """Each acknowledged input is on the log, and what was decided and commanded came to one end."""
     findings.counts["acknowledged"] = len(acknowledged)
     findings.wrong("I1", "dead letters", [record.value[:200] for record in history.records[topics.DEAD_LETTERS]])
     findings.wrong("I1", "acknowledged inputs that the log does not hold", acknowledged - history.events.keys())
-    foreseen = [decision for decision in history.decisions.values() if decision.agent in FORESEEN]
-    decided = Counter(decision.lineage.causation_id for decision in foreseen)
-    wanted = _asking_for_an_act(history)
-    findings.counts["decisions"] = len(history.decisions)
-    findings.counts["decisions of rules that wait or count"] = len(history.decisions) - len(foreseen)
-    # What these decide when is the replay's to judge; here only that nothing was decided twice.
+    # What rules decide when is the scene's and the replay's to judge; here only that nothing was decided twice.
     each = Counter((d.agent, d.subject, d.lineage.causation_id) for d in history.decisions.values())
+    findings.counts["decisions"] = len(history.decisions)
     findings.wrong("I1", "agents that decided twice on one event", [key for key, n in each.items() if n > 1])
-    findings.wrong("I1", "inputs that were never decided on", wanted - decided.keys())
-    findings.wrong("I1", "inputs that were decided on twice", [id for id, n in decided.items() if n > 1])
-    findings.wrong("I1", "decisions on what asked for none", decided.keys() - wanted)
     ruled = Counter(verdict.decision_id for verdict in history.verdicts.values())
     findings.wrong("I1", "decisions without exactly one verdict", [id for id in history.decisions if ruled[id] != 1])
     ended = Counter(
-        str(event.data["command_id"]) for event in history.events.values() if event.type.startswith("command.")
+        str(event.data["command_id"]) for event in history.events.values() if event.type.startswith(OUTCOME_PREFIX)
     )
     findings.wrong("I1", "commands without exactly one outcome", [id for id in history.commands if ended[id] != 1])
-    findings.counts.update(event.type for event in history.events.values() if event.type.startswith("command."))
+    findings.counts.update(event.type for event in history.events.values() if event.type.startswith(OUTCOME_PREFIX))
 
 
-def _asking_for_an_act(history: History) -> set[str]:
-    """Scans that say so; and each weight above the limit that does not follow another one, for rules fire at edges."""
-    wanted, heavy = set(), set()
-    for _, event in history.first_copies():
-        if event.type == SCANNED and event.data["ship"]:
-            wanted.add(event.lineage.message_id)
-        if event.type == WEIGHED and event.data["kg"] <= KG_LIMIT:
-            heavy.discard(event.subject)
-        elif event.type == WEIGHED and event.subject not in heavy:
-            heavy.add(event.subject)
-            wanted.add(event.lineage.message_id)
-    return wanted
-
-
-def _check_world(history: History, effects_file: Path, findings: Findings) -> None:
+def _check_world(history: History, deeds: Iterable[Deed], findings: Findings) -> None:
     """Effects in the world are the distinct allowed command ids, one each, with what was allowed."""
-    effects = read_effects(effects_file)
-    times = Counter(effect["key"] for effect in effects)
+    effects = list(deeds)
+    times = Counter(effect.key for effect in effects)
     findings.counts["commands"] = len(history.commands)
     findings.counts["effects in the world"] = len(effects)
     findings.wrong("I2", "commands done twice", [key for key, n in times.items() if n > 1])
@@ -151,10 +72,9 @@ def _check_world(history: History, effects_file: Path, findings: Findings) -> No
     }
     findings.wrong("I2", "commands that succeeded without an effect", succeeded - times.keys())
     findings.wrong("I2", "effects of commands that did not succeed", times.keys() - succeeded)
-    for effect in effects:
-        command = history.commands.get(effect["key"])
-        if command is not None and command.parameters != effect["body"]:
-            findings.wrong("I2", "effects with other parameters than were allowed", [effect])
+    found = [(effect, history.commands.get(effect.key)) for effect in effects]
+    other = [effect for effect, command in found if command is not None and not effect.is_of(command)]
+    findings.wrong("I2", "effects other than what was allowed", other)
 
 
 def _check_verdicts(history: History, findings: Findings) -> None:
@@ -169,10 +89,10 @@ def _check_verdicts(history: History, findings: Findings) -> None:
 
 
 def _check_effects(history: History, findings: Findings) -> None:
-    """Each inspection that succeeded is judged once, when its window closes, and nothing else is."""
+    """Each act that succeeded and was to bring something about is judged once, and nothing else is."""
     judged = Counter(effect.command_id for effect in history.effects.values())
     succeeded = {str(e.data["command_id"]) for e in history.events.values() if e.type == "command.succeeded"}
-    expected = {id for id in succeeded if history.commands[id].agent == RULE}
+    expected = {id for id in succeeded if _expects(history, id)}
     findings.wrong("I1", "effects that were never judged", expected - judged.keys())
     findings.wrong("I1", "effects of what expected none", judged.keys() - expected)
     findings.wrong("I1", "commands whose effect was judged twice", [id for id, n in judged.items() if n > 1])
@@ -181,12 +101,52 @@ def _check_effects(history: History, findings: Findings) -> None:
     findings.counts.update(f"effect {effect.effect}" for effect in history.effects.values())
 
 
+def _expects(history: History, command_id: str) -> bool:
+    command = history.commands.get(command_id)
+    return command is not None and history.decisions[command.decision_id].expects is not None
+
+
 def _check_causation(history: History, findings: Findings) -> None:
-    known = set(history.events) | set(history.decisions) | set(history.verdicts) | set(history.commands)
-    messages = [*history.decisions.values(), *history.verdicts.values(), *history.commands.values()]
-    messages += [*history.effects.values()]
-    messages += [event for event in history.events.values() if event.type.startswith("command.")]
-    findings.wrong(
-        "I4", "messages whose parent is not on the log", [m for m in messages if m.lineage.causation_id not in known]
-    )
-    findings.wrong("I4", "flows beyond the hop limit", [m for m in messages if m.lineage.hop_count > 16])
+    lineages = {found.lineage.message_id: found.lineage for found in history.messages()}
+    derived = [found for found in lineages.values() if found.causation_id is not None]
+    orphans = [found for found in derived if found.causation_id not in lineages]
+    findings.wrong("I4", "messages whose parent is not on the log", orphans)
+    findings.wrong("I4", "flows beyond the hop limit", [found for found in derived if found.hop_count > HOPS_MAX])
+    findings.wrong("I4", "messages that have no root", [found for found in derived if not _ends(found, lineages)])
+
+
+def _ends(lineage: Lineage, lineages: dict[str, Lineage]) -> bool:
+    """Whether going from parent to parent comes to an end; where the log lacks one, that is said elsewhere."""
+    at: Lineage | None = lineage
+    for _ in range(STEPS_MAX):
+        if at is None or at.causation_id is None:
+            return True
+        at = lineages.get(at.causation_id)
+    return False
+
+
+def _check_order(history: History, sent: list[str], findings: Findings) -> None:
+    """What is on the log of a subject stands in the order in which it was sent, and so does what followed from it."""
+    nth = {message_id: n for n, message_id in enumerate(sent)}
+    facts = [(event.subject, nth[id]) for id, event in history.events.items() if id in nth]
+    findings.wrong("I8", "subjects whose facts are out of order", _out_of_order(facts))
+    at = {id: (place.partition, place.offset) for id, place in history.first_places.items()}
+    for name, messages in (("decisions", history.decisions), ("commands", history.commands)):
+        # A cause that the log lacks is a finding of its own.
+        known = ((found.subject, at.get(_cause(history, id))) for id, found in messages.items())
+        causes = [(subject, place) for subject, place in known if place is not None]
+        findings.wrong("I8", f"subjects whose {name} are out of order", _out_of_order(causes))
+
+
+def _cause(history: History, message_id: str) -> str:
+    """The event that a decision or a command follows from."""
+    command = history.commands.get(message_id)
+    decision = history.decisions[command.decision_id if command is not None else message_id]
+    return str(decision.lineage.causation_id)
+
+
+def _out_of_order(found: Iterable[tuple[str, Any]]) -> list[str]:
+    by_subject: dict[str, list[Any]] = defaultdict(list)
+    for subject, place in found:
+        by_subject[subject].append(place)
+    return [subject for subject, places in by_subject.items() if any(b < a for a, b in pairwise(places))]

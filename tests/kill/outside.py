@@ -13,7 +13,7 @@ from control_plane.messages import topics
 from control_plane.ports.backbone import LOOP_GROUP
 from control_plane.ports.log_reader import LogReader
 from control_plane.replay import state_hash
-from tests.kill.checker import Findings
+from tests.kill.history import Findings
 
 
 def check_outside(reader: LogReader, audit: Path) -> Findings:

@@ -17,10 +17,13 @@ import httpx
 
 from control_plane.adapters.faust import open_log_reader
 from control_plane.adapters.faust.fault_points import POINTS
-from tests.kill.checker import Findings, check
+from tests.kill.checker import check
+from tests.kill.history import Findings
 from tests.kill.outside import check_outside
+from tests.kill.parcels import Parcels
+from tests.kill.scene import Load, Scene
 from tests.kill.time_machine import judge_replays
-from tests.kill.workload import KEY, Load, write_workspace
+from tests.kill.workload import KEY
 
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 90.0
@@ -38,11 +41,12 @@ ANY_TIME = "any time"
 
 @dataclass
 class Ordeal:
-    """One workspace, one world, many kills. `launcher` starts the service: a broken one, to see the checker bite."""
+    """One scene, one log, many kills. `launcher` starts the service: a broken one, to see the checker bite."""
 
     root: Path
     backbone: str
     seed: int
+    scene: Scene = field(default_factory=Parcels)
     launcher: tuple[str, ...] = (sys.executable, "-m", "control_plane.cli.main")
     faults: tuple[str, ...] = (*POINTS, ANY_TIME, ANY_TIME)
     settle_timeout_s: float = SETTLE_TIMEOUT_S
@@ -50,7 +54,6 @@ class Ordeal:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.effects = self.root / "effects.jsonl"
         self.workspace = self.root / "workspace"
         self.url = f"http://127.0.0.1:{_free_port()}"
         self.log = self.root / "service.log"
@@ -59,21 +62,16 @@ class Ordeal:
         """Kill it so many times under load, let it finish, and judge what came of it, replays of the log included."""
         findings = self._ordeal(kills, killed)
         if not findings.violations:
-            findings.add(judge_replays(self.backbone, self.root / "copies", self.seed))
+            findings.add(judge_replays(self.backbone, self.scene, self.root / "copies", self.seed))
         return findings
 
     def _ordeal(self, kills: int, killed: Callable[[int], None]) -> Findings:
-        with self._world() as port:
-            write_workspace(self.workspace, port)
-            load = Load(self.url, self.seed)
-            load.start()
-            try:
-                for _ in range(kills):
-                    self._one_life()
-                    killed(len(load.acknowledged))
-                return self._last_life(load)
-            finally:
-                load.give_up()
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self.scene.playing(self.root, self.workspace, self.url, self.seed) as load:
+            for _ in range(kills):
+                self._one_life()
+                killed(len(load.acknowledged))
+            return self._last_life(load)
 
     def _last_life(self, load: Load) -> Findings:
         """Nobody kills this one: it ends all that is open, and stops when it is told to."""
@@ -81,7 +79,7 @@ class Ordeal:
             self._wait_ready(service)
             load.until_acknowledged(LAST_EVENTS_MIN)
             load.stop()
-            findings = self._settled(load.acknowledged)
+            findings = self._settled(load)
             service.send_signal(signal.SIGTERM)
             code = service.wait(STOP_TIMEOUT_S)
         findings.wrong("stop", "services that did not stop cleanly on SIGTERM", [code] if code else [])
@@ -136,30 +134,16 @@ class Ordeal:
             assert time.monotonic() < until, f"the service is not ready after {READY_TIMEOUT_S:g} s; see {self.log}"
             time.sleep(0.02)
 
-    def _settled(self, acknowledged: set[str]) -> Findings:
+    def _settled(self, load: Load) -> Findings:
         """The findings once nothing is open any more, or those that remain when waiting did not help."""
         until = time.monotonic() + self.settle_timeout_s
         while True:
             with closing(open_log_reader(self.backbone)) as reader:
-                findings = check(reader, self.effects, acknowledged)
+                findings = check(reader, self.scene, load)
                 findings.add(check_outside(reader, self.workspace / "data" / "audit.db"))
             if not findings.violations or time.monotonic() > until:
                 return findings
             time.sleep(0.5)
-
-    @contextmanager
-    def _world(self) -> Iterator[int]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "tests.kill.world", str(self.effects), str(self.seed)]
-        world = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert world.stdout is not None
-            yield int(world.stdout.readline())
-        finally:
-            world.kill()
-            world.wait()
-            if world.stdout is not None:
-                world.stdout.close()
 
 
 def _free_port() -> int:

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.kill.__main__ import backbone_url
+from tests.kill.orders import Orders
 from tests.kill.run import Ordeal
 
 KILLS = 10
+KILLS_OF_ORDERS = 3
+"""The orders example has most of its figures from `make kills WORKSPACE=orders`."""
 TAMPERINGS = 5
 """A bit in a verdict, a threshold with and without its digests, an event that is gone, a byte in the files."""
 SABOTAGE_TRIES = 5
@@ -25,6 +28,20 @@ def test_nothing_is_lost_and_nothing_done_twice_however_often_it_is_killed(tmp_p
     assert findings.violations == []
     assert findings.counts["command.succeeded"] > 20
     assert sum(ordeal.kills.values()) == KILLS
+    assert findings.counts["replays equal"] == 1
+    assert findings.counts["tamperings found"] == findings.counts["tamperings"] == TAMPERINGS
+
+
+def test_an_example_as_users_get_it_is_killed_and_every_order_gets_what_it_needs_once(tmp_path: Path) -> None:
+    ordeal = Ordeal(tmp_path, backbone_url("embedded", tmp_path), seed=20261121, scene=Orders())
+
+    findings = ordeal.run(KILLS_OF_ORDERS)
+
+    assert findings.violations == []
+    assert findings.counts["command.succeeded"] > 10
+    assert findings.counts["facts said again"] > 10
+    ways = ("refused", "throttled", "broken", "answer_lost", "hangs")
+    assert all(findings.counts[f"warehouse {way}"] for way in ways)
     assert findings.counts["replays equal"] == 1
     assert findings.counts["tamperings found"] == findings.counts["tamperings"] == TAMPERINGS
 

@@ -7,7 +7,7 @@ where a checksum must catch it.
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from control_plane.bootstrap.workshop import compile_tools
 from control_plane.catalogue import ControlItem, ControlSet
 from control_plane.messages import Verdict, topics
 from control_plane.messages.event import CONTROLS_ADOPTED
-from control_plane.messages.wire import decode, decode_event
+from control_plane.messages.wire import decode
 from control_plane.ports.backbone import Position, Record
 from control_plane.ports.log_reader import LogReader
 from control_plane.workspace.control_log import ControlLog
-from tests.kill.checker import FORESEEN, Findings, History
+from tests.kill.history import Findings, History
 from tests.kill.outside import live_state
-from tests.kill.workload import KG_LIMIT, RULE, SCANNED, WEIGHED
+from tests.kill.scene import Scene, Weakness
 from tests.tampering import Change, ChangedLog, carelessly_forged, flip_on_disk, flipped, forged, without, written_anew
 
 REPLAYS_AT_ONCE = 2
@@ -69,7 +69,7 @@ class Tampering:
     found: Found
 
 
-def judge_replays(url: str, place: Path, seed: int) -> Findings:
+def judge_replays(url: str, scene: Scene, place: Path, seed: int) -> Findings:
     """I7 and R2 of the promises on one log, and that a replay would see it if they did not hold."""
     findings = Findings()
     with closing(open_log_reader(url)) as reader:
@@ -78,7 +78,7 @@ def judge_replays(url: str, place: Path, seed: int) -> Findings:
         findings.wrong("I7", "replays that differ", [original.said] if original.code else [])
         if not original.code:
             _check_state(reader, original, findings)
-            _tamper(reader, original, place, random.Random(seed), findings)
+            _tamper(reader, scene, original, place, random.Random(seed), findings)
     return findings
 
 
@@ -96,12 +96,14 @@ def _check_state(reader: LogReader, original: Replayed, findings: Findings) -> N
     findings.wrong("R2", "states that are not the clean fold of the log", wrong)
 
 
-def _tamper(reader: LogReader, original: Replayed, place: Path, rng: random.Random, findings: Findings) -> None:
+def _tamper(
+    reader: LogReader, scene: Scene, original: Replayed, place: Path, rng: random.Random, findings: Findings
+) -> None:
     history = History(reader)
     untouched = written_anew(reader, place / "untouched")
     damaged = written_anew(reader, place / "damaged")
     flip_on_disk(damaged, _ids(history.records[topics.VERDICTS], rng))
-    tamperings = list(_tamperings(reader, history, rng))
+    tamperings = list(_tamperings(reader, scene, history, rng))
     forgeries = [written_anew(ChangedLog(reader, one.change), place / str(n)) for n, one in enumerate(tamperings)]
     with ThreadPoolExecutor(REPLAYS_AT_ONCE) as pool:
         copied, caught, *replays = pool.map(_replay_at, [untouched, damaged, *forgeries])
@@ -123,7 +125,8 @@ def _note(name: str, replayed: Replayed, found: Found, findings: Findings) -> No
     findings.wrong("I7", "tamperings that a replay did not find", [] if seen else [f"{name}: {replayed.said}"])
 
 
-def _tamperings(reader: LogReader, history: History, rng: random.Random) -> Iterator[Tampering]:
+def _tamperings(reader: LogReader, scene: Scene, history: History, rng: random.Random) -> Iterator[Tampering]:
+    weak = scene.weakness(history, rng)
     # A ruling that failed is taken from the record, so nothing but the record says what it was.
     ruled = [r for r in history.records[topics.VERDICTS] if decode(r.value, Verdict).problem is None]
     verdict = rng.choice(ruled)
@@ -132,22 +135,19 @@ def _tamperings(reader: LogReader, history: History, rng: random.Random) -> Iter
         change=flipped(_place(verdict), rng.randrange(len(verdict.value)), rng.randrange(8)),
         found=lambda replayed: replayed.shows(topics.VERDICTS),
     )
-    weighed, _ = _decided_on(WEIGHED, history, rng)
-    kg = decode_event(weighed.value, weighed.recorded_ms).data["kg"]
-    before, after = f"> {KG_LIMIT}", f"> {kg}"
     yield Tampering(
-        name="threshold changed in the control topic",
-        change=carelessly_forged(topics.AGENTS, before, after),
+        name="rule changed in the control topic",
+        change=carelessly_forged(topics.AGENTS, weak.before, weak.after),
         found=lambda replayed: replayed.refuses("is not what was published"),
     )
     controls = _adopted_controls(reader, history)
     yield Tampering(
-        name="threshold changed and all digests with it",
-        change=forged(controls, _with_other_threshold(controls, before, after)),
-        # At least this weight's own decision follows from nothing any more.
+        name="rule changed and all digests with it",
+        change=forged(controls, _with_other_rule(controls, weak)),
+        # At least one decision of that rule follows from nothing any more.
         found=lambda replayed: replayed.differs and replayed.report["counts"].get("extra", 0) > 0,
     )
-    event, decision_id = _decided_on(SCANNED, history, rng)
+    event, decision_id = decided_on(weak.removed_type, scene.foreseen, history, rng)
     yield Tampering(
         name="event removed",
         change=without(_place(event)),
@@ -161,18 +161,20 @@ def _adopted_controls(reader: LogReader, history: History) -> ControlSet:
     return ControlLog.from_reader(reader, compile_tools()).control_set(revisions.pop())
 
 
-def _with_other_threshold(controls: ControlSet, before: str, after: str) -> ControlSet:
+def _with_other_rule(controls: ControlSet, weak: Weakness) -> ControlSet:
     changed = [
-        ControlItem(item.kind, item.name, item.body.replace(before, after)) if item.name == RULE else item
+        ControlItem(item.kind, item.name, item.body.replace(weak.before, weak.after))
+        if (item.kind, item.name) == ("rule", weak.rule)
+        else item
         for item in controls.items
     ]
     return ControlSet.of(changed)
 
 
-def _decided_on(event_type: str, history: History, rng: random.Random) -> tuple[Record, str]:
-    """An event that stands on the log once, and a decision that followed from it."""
+def decided_on(event_type: str, foreseen: Set[str], history: History, rng: random.Random) -> tuple[Record, str]:
+    """An event that stands on the log once, and a decision of one of these agents that followed from it."""
     decision_ids = {
-        decision.lineage.causation_id: id for id, decision in history.decisions.items() if decision.agent in FORESEEN
+        decision.lineage.causation_id: id for id, decision in history.decisions.items() if decision.agent in foreseen
     }
     found = [
         (record, decision_ids[event.lineage.message_id])

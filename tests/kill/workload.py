@@ -202,7 +202,7 @@ class Load:
     seed: int
     events_per_s: float = 150.0
     acknowledged: set[str] = field(default_factory=set)
-    sent: int = 0
+    order: list[str] = field(default_factory=list)
     posts_failed: int = 0
 
     def __post_init__(self) -> None:
@@ -244,16 +244,17 @@ class Load:
                 self._stop.wait(max(0.0, interval_s - (time.monotonic() - began)))
 
     def _event(self) -> dict[str, Any]:
-        self.sent += 1
+        n = len(self.order) + 1
+        self.order.append(f"event-{self.seed}-{n}")
         subjects = SUBJECTS_HOT if self._random.random() < 0.5 else SUBJECTS
         weighed = self._random.random() < WEIGHED_SHARE
         return {
             "specversion": "1.0",
-            "id": f"event-{self.seed}-{self.sent}",
+            "id": self.order[-1],
             "source": "kill-harness",
             "type": WEIGHED if weighed else SCANNED,
             "subject": f"parcel/{self._random.randrange(subjects)}",
-            "data": self._weight() if weighed else {"n": self.sent, "ship": self._random.random() < 0.5},
+            "data": self._weight() if weighed else {"n": n, "ship": self._random.random() < 0.5},
         }
 
     def _weight(self) -> dict[str, Any]:

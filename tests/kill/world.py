@@ -12,6 +12,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 ANSWERS_LOST_SHARE = 0.10
 REFUSED_SHARE = 0.05
@@ -30,13 +31,13 @@ class World(ThreadingHTTPServer):
         self.random = random.Random(seed)
         self.lock = threading.Lock()
 
-    def act(self, key: str, body: dict[str, Any]) -> float:
+    def act(self, key: str, subject: str, body: dict[str, Any]) -> float:
         """One effect, whether the key was seen before or not. Gives the draw that decides about the answer."""
         with self.lock:
             draw = self.random.random()
             if draw >= REFUSED_SHARE:
                 self.keys.add(key)
-                self.effects.write(json.dumps({"key": key, "body": body}) + "\n")
+                self.effects.write(json.dumps({"key": key, "subject": subject, "body": body}) + "\n")
                 self.effects.flush()
             return draw
 
@@ -55,7 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
             # Whoever asked was killed in the middle of asking: nobody acts on half a request.
             self.close_connection = True
             return
-        draw = self.server.act(self.headers.get("Idempotency-Key", ""), json.loads(body))
+        subject = unquote(self.path.removeprefix("/parcels/"))
+        draw = self.server.act(self.headers.get("Idempotency-Key", ""), subject, json.loads(body))
         if draw < REFUSED_SHARE:
             self._answer(429)
         elif draw < REFUSED_SHARE + ANSWERS_LOST_SHARE:

@@ -1,0 +1,72 @@
+"""What was found, and all that a log holds: each message once, with how often it stands there."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from control_plane.messages import Command, Decision, Effect, Event, Verdict, topics
+from control_plane.messages.wire import decode, decode_event
+from control_plane.ports.backbone import Record
+from control_plane.ports.log_reader import LogReader
+
+TOPICS = topics.KEYED_BY_SUBJECT
+EXAMPLES_SHOWN_MAX = 5
+
+
+@dataclass
+class Findings:
+    """What was counted, and what is wrong."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def wrong(self, promise: str, what: str, cases: Iterable[object]) -> None:
+        """Note a violation, with a few of its cases."""
+        found = list(cases)
+        if found:
+            self.violations.append(f"{promise}: {len(found)} {what}, such as {found[:EXAMPLES_SHOWN_MAX]}")
+
+    def add(self, others: "Findings") -> None:
+        """What was found elsewhere, or on another log."""
+        self.counts.update(others.counts)
+        self.violations += others.violations
+
+
+class History:
+    """All that the log holds, each message once, with how often it stands there."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self.records: dict[str, list[Record]] = {
+            topic: [r for p in range(reader.partitions(topic)) for r in reader.read(topic, p)] for topic in TOPICS
+        }
+        self.bodies: dict[tuple[str, str], set[bytes]] = defaultdict(set)
+        self.events: dict[str, Event] = {}
+        self.event_copies: Counter[str] = Counter()
+        self.first_places: dict[str, Record] = {}
+        for record in self.records[topics.EVENTS]:
+            event = decode_event(record.value, record.recorded_ms)
+            self.events.setdefault(event.lineage.message_id, event)
+            self.first_places.setdefault(event.lineage.message_id, record)
+            self.event_copies[event.lineage.message_id] += 1
+        self.decisions = self._internal(topics.DECISIONS, Decision)
+        self.verdicts = self._internal(topics.VERDICTS, Verdict)
+        self.commands = self._internal(topics.COMMANDS, Command)
+        self.effects = self._internal(topics.EFFECTS, Effect)
+
+    def first_copies(self) -> Iterator[tuple[Record, Event]]:
+        """Each event where it stands first, in the order of its partition."""
+        return ((self.first_places[id], event) for id, event in self.events.items())
+
+    def messages(self) -> Iterator[Event | Decision | Verdict | Command | Effect]:
+        """All of them, whatever they are."""
+        for found in (self.events, self.decisions, self.verdicts, self.commands, self.effects):
+            yield from found.values()
+
+    def _internal(self, topic: str, message_type: type) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for record in self.records[topic]:
+            message = decode(record.value, message_type)
+            found.setdefault(message.lineage.message_id, message)
+            self.bodies[topic, message.lineage.message_id].add(record.value)
+        return found
