@@ -13,16 +13,18 @@ from msgspec.structs import fields
 
 from control_plane.catalogue import ControlItem
 from control_plane.catalogue.definitions import EventType, IntentDefinition, RuleDefinition
-from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX
 from control_plane.ports.agent import Agent
 from control_plane.ports.expressions import ExpressionInvalid, Expressions
 from control_plane.ports.schemas import SchemaInvalid, SchemaViolation
+from control_plane.workspace.circles import Hearer, hearer_of, of_actions, warn_of_circles
+from control_plane.workspace.compiling import llm_in_force
 from control_plane.workspace.declarations import Declared, Documents, is_name
 from control_plane.workspace.expression_checks import ExpressionChecks, FieldsOfRows
-from control_plane.workspace.flaws import Flaws, Place, did_you_mean, shown
+from control_plane.workspace.flaws import Flaws, did_you_mean, shown
+from control_plane.workspace.llm_agents import Prompts, check_llm, check_prompt
 from control_plane.workspace.python_files import line_with, raised_at
 from control_plane.workspace.row_checks import check_rows
-from control_plane.workspace.rule_checks import check_rule, readable, waits_for_silence, warn_of_stale_rows
+from control_plane.workspace.rule_checks import check_rule, readable, warn_of_no_repeat, warn_of_stale_rows
 from control_plane.workspace.tools import CheckTools
 from control_plane.workspace.yaml_tree import Node
 
@@ -43,6 +45,7 @@ class Checking:
         self._documents = documents
         self._tools = tools
         self._flaws = flaws
+        self._hearers: list[Hearer] = []
 
     def intents(self, executors: Collection[str] | None) -> None:
         """Every intent has an executor, and its parameters are a JSON Schema. `executors` are those that are declared;
@@ -81,6 +84,7 @@ class Checking:
 
     def rules(self) -> None:
         """Every rule compiles, reads what exists and proposes what may be done."""
+        rows = {row.name: definition for row, definition in self._documents.rows.sound()}
         for found, rule in self._documents.rules.sound():
             before = len(self._flaws)
             self._rule_expressions(found, rule)
@@ -90,13 +94,37 @@ class Checking:
             if intent is not None:
                 self._parameters(found, intent, rule.propose.parameters)
             check_rule(found.file, found.node, rule, self._flaws)
-            if intent is not None and intent.definition is not None and waits_for_silence(rule):
-                rows = {row.name: definition for row, definition in self._documents.rows.sound()}
+            if intent is not None and intent.definition is not None:
                 warn_of_stale_rows(found.file, found.node, rule, intent.definition, rows, self._flaws)
-            listens_to = (rule.on,) if isinstance(rule.on, str) else tuple(rule.on)
-            self._circle(found.file, found.node.get("on"), found.name, listens_to)
+                warn_of_no_repeat(found.file, found.node, rule, intent.definition, self._flaws)
+            hearer = hearer_of(rule, found.file, found.node.get("on"))
+            self._hearers += [hearer] if hearer is not None else []
             if len(self._flaws) == before:
-                self._built(found)
+                self._built(found, found.item, found.node)
+
+    def llms(self, prompts: Prompts) -> None:
+        """Every agent that asks a model reads what exists, and its answers can be held to the intents it is granted."""
+        intents = {name: found.definition for name, found in self._documents.intents.by_name.items()}
+        sound = {name: intent for name, intent in intents.items() if intent is not None}
+        for found, llm in self._documents.llms.sound():
+            before = len(self._flaws)
+            checks = self._expressions(found, self._documents.fleets.by_name)
+            checks.check("when", found.node.get("when"), ON_EVENT, llm.reads)
+            for key in ("still_when", "where", "harm"):
+                path = (key,) if key == "still_when" else ("expects", key)
+                checks.check(key, found.node.get(*path), LATER, llm.reads if key == "still_when" else None)
+            check_llm(found, llm, self._flaws)
+            check_prompt(found, llm, prompts, self._in_file(f"prompts/{llm.prompt}.md"), self._flaws)
+            self._known_rows(found.file, found.node.get("reads"), llm.reads)
+            for at, intent in enumerate(llm.intents):
+                listed = found.node.get("intents")
+                self._known_intent(found.file, listed.value[at] if listed else None, found.name, intent)
+            if heard := of_actions([llm.on] if isinstance(llm.on, str) else llm.on):
+                place, granted = found.node.get("on"), tuple(llm.intents)
+                self._hearers.append(Hearer(name=llm.llm, file=found.file, place=place, heard=heard, intents=granted))
+            if len(self._flaws) == before and set(llm.intents) <= set(sound):
+                texts = {name: source.text for name, source in prompts.items()}
+                self._built(found, llm_in_force(found.item, sound, texts), found.node.get("intents"))
 
     def agent(self, file: str, item: ControlItem) -> Agent | None:
         """Load one Python agent and check what it declares; None when it cannot be loaded."""
@@ -118,8 +146,17 @@ class Checking:
         self._known_rows(file, line_with("reads", item.body), agent.reads)
         for intent in agent.intents:
             self._known_intent(file, line_with("intents", item.body), agent.name, intent)
-        self._circle(file, line_with("listens_to", item.body), agent.name, agent.listens_to)
+        if heard := of_actions(agent.listens_to):
+            where = line_with("listens_to", item.body)
+            self._hearers.append(
+                Hearer(name=agent.name, file=file, place=where, heard=heard, intents=tuple(agent.intents))
+            )
         return agent
+
+    def circles(self) -> None:
+        """Which of the rules and agents act on what follows from their own actions; after all of them were checked."""
+        intents = {found.name: intent for found, intent in self._documents.intents.sound()}
+        warn_of_circles(self._hearers, intents, self._flaws)
 
     def _rule_expressions(self, found: Declared[RuleDefinition], rule: RuleDefinition) -> None:
         checks, node = self._expressions(found, self._documents.fleets.by_name), found.node
@@ -129,6 +166,10 @@ class Checking:
         checks.check_holes("because", node.get("propose", "because"), may_read["because"], rule.reads)
         for key in ("where", "harm"):
             checks.check(key, node.get("expects", key), may_read[key])
+
+    def _in_file(self, file: str) -> ExpressionChecks:
+        """Checks of expressions that read what an agent is shown, and nothing else."""
+        return ExpressionChecks(file, self._tools.compiling.expressions, self._fields_of_rows(), self._flaws)
 
     def _expressions(self, found: Declared[Any], fleets: Collection[str] | None = None) -> ExpressionChecks:
         expressions: Expressions = self._tools.compiling.expressions
@@ -177,18 +218,12 @@ class Checking:
             cure = f"Write them as {intent.file} declares them."
             self._flaws.add(found.file, node or found.node.get("propose"), problem, cure)
 
-    def _built(self, found: Declared[RuleDefinition]) -> None:
+    def _built(self, found: Declared[Any], item: ControlItem, place: Node | None) -> None:
+        what = "rule" if found.head == "rule" else "agent"
         try:
-            self._tools.compiling.agents["rule"](found.item)
-        except (ValueError, ExpressionInvalid) as exc:
-            self._flaws.add(found.file, found.node, f"the rule {found.name} cannot be used: {exc}", "Change it.")
-
-    def _circle(self, file: str, place: Place | None, agent: str, listens_to: Collection[str]) -> None:
-        """An agent that acts on outcomes acts on what follows from its own actions."""
-        heard = [t for t in listens_to if t.startswith(OUTCOME_PREFIX) or t == EFFECT_JUDGED]
-        if heard:
-            problem = f"{agent} proposes on {heard[0]}, and what it proposes leads to {heard[0]} again"
-            self._flaws.warn(file, place, problem, "The hop limit ends such a circle; let its condition end it sooner.")
+            self._tools.compiling.agents[item.kind](item)
+        except (ValueError, ExpressionInvalid, SchemaInvalid) as exc:
+            self._flaws.add(found.file, place, f"the {what} {found.name} cannot be used: {exc}", "Change it.")
 
 
 def undeclared_executors(tools: CheckTools) -> tuple[str, ...]:

@@ -3,7 +3,7 @@ or a log from a newer Setpoint."""
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,7 @@ from control_plane.catalogue.definitions import (
     SeenDefinition,
     WindowDefinition,
 )
+from control_plane.catalogue.llm import GrantedIntent, LlmInForce
 from control_plane.catalogue.reference import REFERENCE, WithReference, tables_of
 from control_plane.causality import digest
 from control_plane.durations import parse_duration_ms
@@ -32,9 +33,14 @@ from control_plane.ports.schemas import SchemaLanguage
 from state.projections import KINDS, WINDOW_MS_MIN, Field, Projection, Window
 from state.projections.declared import ReadValue
 
+LLM: Final = "llm"
+PROMPT: Final = "prompt"
+"""Kinds of items: an agent that asks a language model, and what it is asked with."""
+
 
 class Tools(Struct, frozen=True, kw_only=True):
-    """What compiling needs of the world. `agents` builds an agent of a kind (`rule`, `agent`) from an item."""
+    """What compiling needs of the world. `agents` builds an agent of a kind (`rule`, `llm`, `agent`)
+    from an item as it is in force."""
 
     expressions: Expressions
     schemas: SchemaLanguage
@@ -48,13 +54,16 @@ def compile_controls(controls: ControlSet, tools: Tools) -> Controls:
     if tables:
         tools = replace(tools, expressions=WithReference(tools.expressions, tables))
     intents = _intents(controls)
+    prompts = {item.name: item.body for item in controls.of_kind(PROMPT)}
     projections = [compile_row(item, tools) for item in controls.of_kind("row")]
     fleets = [compile_fleet(item, tools, table_revisions) for item in controls.of_kind("fleet")]
     return Controls(
         revision=controls.revision,
         intents=[compile_intent(item, tools) for item in controls.of_kind("intent")],
         projections=projections,
-        agents=[compile_agent(item, tools, intents) for kind in tools.agents for item in controls.of_kind(kind)],
+        agents=[
+            compile_agent(item, tools, intents, prompts) for kind in tools.agents for item in controls.of_kind(kind)
+        ],
         schemas={item.name: tools.schemas.compile(_json(item)) for item in controls.of_kind("schema")},
         policies=Policies.of(controls),
         expressions=tools.expressions,
@@ -64,7 +73,8 @@ def compile_controls(controls: ControlSet, tools: Tools) -> Controls:
 
 def _read_in_rules(controls: ControlSet) -> bool:
     """Whether a rule may read fleets. Too often is no harm: it costs that subjects are taken one after the other."""
-    return any("fleets." in item.body or "fleets[" in item.body for item in controls.of_kind("rule"))
+    items = (*controls.of_kind("rule"), *controls.of_kind(LLM))
+    return any("fleets." in item.body or "fleets[" in item.body for item in items)
 
 
 def compile_intent(item: ControlItem, tools: Tools) -> Intent:
@@ -72,9 +82,16 @@ def compile_intent(item: ControlItem, tools: Tools) -> Intent:
     return Intent.of(msgspec.json.decode(item.body, type=IntentDefinition), tools.schemas)
 
 
-def compile_agent(item: ControlItem, tools: Tools, intents: Mapping[str, IntentDefinition]) -> AgentInForce:
-    """One agent, with whether it keeps a part of the row. Rules take some of their settings from their intents."""
-    agent = tools.agents[item.kind](_in_force(item, intents) if item.kind == "rule" else item)
+def compile_agent(
+    item: ControlItem, tools: Tools, intents: Mapping[str, IntentDefinition], prompts: Mapping[str, str]
+) -> AgentInForce:
+    """One agent, with whether it keeps a part of the row. Rules take some of their settings from their intents, models
+    are told of them."""
+    if item.kind == "rule":
+        item = _in_force(item, intents)
+    elif item.kind == LLM:
+        item = llm_in_force(item, intents, prompts)
+    agent = tools.agents[item.kind](item)
     return AgentInForce(
         agent=agent,
         revision=item.revision,
@@ -100,6 +117,18 @@ def _in_force(item: ControlItem, intents: Mapping[str, IntentDefinition]) -> Con
     repeat_interval = rule.repeat_interval or intent.limits.cooldown
     rule = replace(rule, repeat_interval=repeat_interval, context_age_max=intent.context_age_max)
     return ControlItem(item.kind, item.name, msgspec.json.encode(rule).decode())
+
+
+def llm_in_force(item: ControlItem, intents: Mapping[str, IntentDefinition], prompts: Mapping[str, str]) -> ControlItem:
+    """The agent as `LlmInForce`. An intent that nothing declares is none that it can be told of."""
+    llm = msgspec.json.decode(item.body, type=LlmInForce)
+    granted = {name: _told(intents[name]) for name in llm.intents if name in intents}
+    llm = replace(llm, prompt_text=prompts.get(llm.prompt, ""), granted=granted)
+    return ControlItem(item.kind, item.name, msgspec.json.encode(llm).decode())
+
+
+def _told(intent: IntentDefinition) -> GrantedIntent:
+    return GrantedIntent(subject_kind=intent.subject_kind, parameters=intent.parameters, description=intent.description)
 
 
 def compile_row(item: ControlItem, tools: Tools) -> Projection:

@@ -1,6 +1,7 @@
 """The YAML documents of a workspace: each declares one thing by name. Knows shapes, not what refers to what."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +10,7 @@ from msgspec import Struct
 
 from control_plane.catalogue import ControlItem
 from control_plane.catalogue.definitions import FleetDefinition, IntentDefinition, Name, RowDefinition, RuleDefinition
+from control_plane.catalogue.llm import LlmDefinition
 from control_plane.errors import Flaw
 from control_plane.workspace.files import YAML, Folder
 from control_plane.workspace.flaws import Flaws, did_you_mean, flaw_at, nearest, shown
@@ -23,6 +25,7 @@ FOLDER_OF_HEAD: Mapping[str, str] = {
     "row": "rows",
     "fleet": "fleets",
     "rule": "agents",
+    "llm": "agents",
     "executor": "executors",
     "trigger": "triggers",
 }
@@ -69,6 +72,7 @@ class Documents:
     rows: Declarations[RowDefinition]
     fleets: Declarations[FleetDefinition]
     rules: Declarations[RuleDefinition]
+    llms: Declarations[LlmDefinition]
     executors: Declarations[Struct]
     triggers: Declarations[Struct]
     tables: Tables
@@ -92,11 +96,14 @@ def read_documents(
     folder: Folder, executors: Mapping[str, type[Struct]], triggers: Mapping[str, type[Struct]], flaws: Flaws
 ) -> Documents:
     """Read every YAML document of the six folders."""
+    agents = _Reading(folder, flaws, "rule")
+    llms = agents.apart("llm").of(LlmDefinition)
     return Documents(
         intents=_Reading(folder, flaws, "intent").of(IntentDefinition),
         rows=_Reading(folder, flaws, "row").of(RowDefinition),
         fleets=_Reading(folder, flaws, "fleet").of(FleetDefinition),
-        rules=_Reading(folder, flaws, "rule").of(RuleDefinition),
+        rules=agents.of(RuleDefinition),
+        llms=llms,
         executors=_Reading(folder, flaws, "executor").of_kinds(executors),
         triggers=_Reading(folder, flaws, "trigger").of_kinds(triggers),
         tables=read_tables(folder, flaws),
@@ -111,13 +118,21 @@ class _Reading:
         self._head = head
         name = FOLDER_OF_HEAD[head]
         before = len(flaws)
-        self._trees = [
+        self._trees: list[tuple[str, Sequence[Node] | None]] = [
             (source.path, read_yaml(source.path, source.text, flaws)) for source in folder.in_folder(name, *YAML)
         ]
         self._complete = len(flaws) == before and name not in folder.unread
         for path, documents in self._trees:
             if documents == ():
                 flaws.warn(path, None, "this file declares nothing", f"Begin it with `{head}: NAME`, or take it out.")
+
+    def apart(self, head: str) -> "_Reading":
+        """The documents that begin with another head, which stand in the same folder; they are none of these then."""
+        other = copy(self)
+        other._head = head
+        other._trees = [(file, [node for node in nodes or () if _begins(node, head)]) for file, nodes in self._trees]
+        self._trees = [(file, [node for node in nodes or () if not _begins(node, head)]) for file, nodes in self._trees]
+        return other
 
     def of(self, definition: type[D]) -> Declarations[D]:
         """The documents, all of one shape."""
@@ -175,8 +190,12 @@ class _Reading:
         return None
 
 
+def _begins(node: Node, head: str) -> bool:
+    return isinstance(node.value, dict) and head in node.value
+
+
 def _without_head(file: str, node: Node, head: str) -> Flaw:
-    for other in ("row", "fleet", "rule", "trigger"):
+    for other in ("row", "fleet", "rule", "llm", "trigger"):
         if other in node.value and other != head:
             cure = f"Move it to {FOLDER_OF_HEAD[other]}/."
             return flaw_at(file, node.value[other].key, f"a {other} stands where {head}s are declared", cure)

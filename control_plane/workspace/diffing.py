@@ -12,7 +12,7 @@ from control_plane.catalogue import ControlItem
 
 CONTEXT_LINES: Final = 3
 How = Literal["added", "changed", "removed"]
-_AS_WRITTEN: Final = frozenset({"policy", "agent"})
+_AS_WRITTEN: Final = frozenset({"policy", "agent", "prompt"})
 """Kinds that travel as the text of their file; all others as canonical JSON, which is shown as YAML."""
 
 

@@ -13,12 +13,14 @@ from control_plane.catalogue.definitions import (
     RowDefinition,
     RuleDefinition,
 )
+from control_plane.catalogue.llm import LlmDefinition
 
 _SHAPES: Mapping[str, type[Struct]] = {
     "intent": IntentDefinition,
     "row": RowDefinition,
     "fleet": FleetDefinition,
     "rule": RuleDefinition,
+    "llm": LlmDefinition,
     "reference": ReferenceDefinition,
 }
 

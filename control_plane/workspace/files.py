@@ -20,6 +20,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "fleets": YAML,
     "intents": YAML,
     "policies": (".rego", *YAML),
+    "prompts": (".md",),
     "reference": (".csv", *YAML),
     "rows": YAML,
     "schemas": (".json",),

@@ -1,13 +1,44 @@
-"""Do policies and catalogue know of one another? An intent that no permit names is never allowed; a permit for an
-intent that does not exist most likely misspells one.
+"""Do policies, catalogue and tables know of one another? An intent that no permit names is never allowed; a permit for
+an intent that does not exist most likely misspells one; and what reads a table that does not exist is undefined.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
+from control_plane.catalogue.reference import REFERENCE
 from control_plane.workspace.declarations import Documents
 from control_plane.workspace.flaws import Flaws, did_you_mean
 from control_plane.workspace.policies import Policies
 from control_plane.workspace.tools import CheckTools, PermitRule
+from control_plane.workspace.yaml_tree import Node
+
+_SKIPPED = re.compile(r'#[^\n]*|"(?:\\.|[^"\\\n])*"|`[^`]*`')
+_TABLE = re.compile(rf"""\bdata\.{REFERENCE}(?:\.(?P<name>\w+)|\["(?P<quoted>\w+)"\])""")
+
+
+def check_tables_read(documents: Documents, policies: Policies, flaws: Flaws) -> None:
+    """Every table that a workspace's own policy reads is declared. One that is not is undefined in Rego, and a
+    guardrail on what is undefined denies nothing."""
+    tables = documents.tables
+    if not tables.complete:
+        return
+    for module in sorted(policies.modules.keys() - policies.built_in):
+        for name, place in _tables_read(policies.modules[module]):
+            if name not in tables.by_name:
+                problem = f"{module} reads the table {name}, which nothing declares"
+                cure = did_you_mean(name, tables.by_name, f"Put {name} into reference/.")
+                flaws.add(policies.file_of(module), place, problem, cure)
+
+
+def _tables_read(text: str) -> Iterator[tuple[str, Node]]:
+    """The tables that Rego names, with their places. Comments and texts name none."""
+    passed_by = [found.span() for found in _SKIPPED.finditer(text)]
+    for found in _TABLE.finditer(text):
+        if not any(start <= found.start() < end for start, end in passed_by):
+            group = "name" if found["name"] else "quoted"
+            line_start = text.rfind("\n", 0, found.start(group)) + 1
+            line, column = text.count("\n", 0, line_start) + 1, found.start(group) - line_start + 1
+            yield found[group], Node(line, column, None)
 
 
 def warn_of_permits(documents: Documents, policies: Policies, tools: CheckTools, flaws: Flaws) -> None:

@@ -20,8 +20,9 @@ from control_plane.workspace.event_schemas import read_schemas
 from control_plane.workspace.executor_checks import ExecutorsFound, check_executors, warn_of_blindness
 from control_plane.workspace.files import Folder
 from control_plane.workspace.flaws import Flaws
+from control_plane.workspace.llm_agents import listened_to, prompt_items, read_prompts
 from control_plane.workspace.policies import check_policies, read_policies
-from control_plane.workspace.policy_checks import warn_of_permits
+from control_plane.workspace.policy_checks import check_tables_read, warn_of_permits
 from control_plane.workspace.settings_file import SettingsFile, settings_in
 from control_plane.workspace.tools import CheckTools
 from control_plane.workspace.trigger_checks import check_triggers, declared_types, definition_of
@@ -78,6 +79,7 @@ def read_workspace(root: Path, tools: CheckTools, *, builtin_policies: bool | No
     known = None if len(flaws) else declared_types(documents, [schema.name for schema in schemas], heard)
     check_triggers(documents, tools, flaws, known)
     check_policies(policies, tools, flaws)
+    check_tables_read(documents, policies, flaws)
     warn_of_blindness(documents, flaws)
     warn_of_data(documents, schemas, tools.compiling.expressions, flaws)
     warn_of_permits(documents, policies, tools, flaws)
@@ -108,32 +110,41 @@ def _checked(
     flaws: Flaws,
     heard: set[str],
 ) -> list[ControlItem]:
-    """Check documents against one another, and with them the Python agents, which are given back; what these listen to
-    is added to `heard`."""
+    """Check documents against one another, and with them the Python agents, which are given back beside the prompts;
+    what agents listen to is added to `heard`."""
     checking = Checking(documents, tools, flaws)
     checking.intents(executors.declared if executors.complete else None)
     checking.rows()
     checking.fleets()
     checking.rules()
+    prompts = read_prompts(folder)
+    checking.llms(prompts)
+    heard.update(listened_to(documents))
     file_of = {name: found.file for name, found in documents.rules.by_name.items()}
-    items = []
+    for name, found in documents.llms.by_name.items():
+        _note_name(name, found.file, file_of, flaws)
+    items = prompt_items(documents, prompts, flaws)
     for source in folder.in_folder("agents", ".py"):
         item = ControlItem(kind="agent", name=source.stem, body=source.text)
         agent = checking.agent(source.path, item)
         if agent is None:
             continue
-        if agent.name in file_of:
-            problem = f"an agent {agent.name} is declared in {file_of[agent.name]} already"
-            flaws.add(source.path, None, problem, "Rename one of them.")
-        file_of[agent.name] = source.path
+        _note_name(agent.name, source.path, file_of, flaws)
         heard.update(agent.listens_to)
         items.append(item)
+    checking.circles()
     return items
+
+
+def _note_name(name: str, file: str, file_of: dict[str, str], flaws: Flaws) -> None:
+    if name in file_of:
+        flaws.add(file, None, f"an agent {name} is declared in {file_of[name]} already", "Rename one of them.")
+    file_of[name] = file
 
 
 def _items(documents: Documents) -> Iterable[ControlItem]:
     declared: tuple[Declarations[Any], ...] = (documents.intents, documents.rows, documents.fleets, documents.rules)
-    for declarations in (*declared, documents.executors, documents.triggers):
+    for declarations in (*declared, documents.llms, documents.executors, documents.triggers):
         yield from (found.item for found in declarations.by_name.values())
     yield from documents.tables.items
 

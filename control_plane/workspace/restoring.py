@@ -64,6 +64,8 @@ def _path_of(item: ControlItem) -> str:
         return f"schemas/{item.name}.json"
     if item.kind == "agent":
         return f"agents/{item.name}.py"
+    if item.kind == "prompt":
+        return f"prompts/{item.name}.md"
     suffix = "py" if _source(item) is not None else "yaml"
     return f"{FOLDER_OF_HEAD[item.kind]}/{item.name}.{suffix}"
 

@@ -26,7 +26,12 @@ def waits_for_silence(rule: RuleDefinition) -> bool:
 
 def check_rule(file: str, node: Node, rule: RuleDefinition, flaws: Flaws) -> None:
     """Add every flaw of one rule."""
-    complaints = [*_types(node, rule), *_conditions(node, rule), *_without_end(node, rule), *_times(node, rule)]
+    complaints = [
+        *check_types(node, rule.rule, _listens_to(rule)),
+        *_conditions(node, rule),
+        *_without_end(node, rule),
+        *_times(node, rule),
+    ]
     for place, problem, cure in complaints:
         flaws.add(file, place, problem, cure)
 
@@ -53,8 +58,20 @@ def warn_of_stale_rows(
             flaws.warn(file, node.get("reads"), problem, cure)
 
 
-def _types(node: Node, rule: RuleDefinition) -> Iterator[Complaint]:
-    heard = _listens_to(rule)
+def warn_of_no_repeat(file: str, node: Node, rule: RuleDefinition, intent: IntentDefinition, flaws: Flaws) -> None:
+    """A rule under a share of a fleet: denied for want of room, it must propose again, or nobody will."""
+    repeats = rule.repeat_interval or intent.limits.cooldown
+    if intent.limits.fleet_share_max is not None and repeats is None:
+        problem = (
+            f"{rule.rule} never repeats itself: when too much of the fleet is down for {intent.intent}, it is denied, "
+            "and not heard of again while it fires"
+        )
+        cure = f"Give it a repeat_interval, or {intent.intent} a cooldown."
+        flaws.warn(file, node.get("propose", "intent"), problem, cure)
+
+
+def check_types(node: Node, name: str, heard: Collection[str]) -> Iterator[Complaint]:
+    """What is wrong with what an agent listens to."""
     place = node.get("on") or node
     for event_type in heard:
         if not re.search(EVENT_TYPE_PATTERN, event_type):
@@ -62,8 +79,8 @@ def _types(node: Node, rule: RuleDefinition) -> Iterator[Complaint]:
             yield place, f"on cannot be {shown(event_type)}", cure
     for event_type in sorted(NEVER_SHOWN.intersection(heard)):
         cure = "Use for or absent, or a timer in triggers/." if event_type == TICK else "Listen to another type."
-        yield place, f"{rule.rule} listens to {event_type}, which no agent is shown", cure
-    for event_type in sorted({t for t in heard if heard.count(t) > 1}):
+        yield place, f"{name} listens to {event_type}, which no agent is shown", cure
+    for event_type in sorted({t for t in heard if list(heard).count(t) > 1}):
         yield place, f"on lists {event_type} twice", "Take one of them out."
 
 

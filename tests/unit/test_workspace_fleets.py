@@ -133,7 +133,7 @@ def test_more_fleets_than_partitions_can_tell_of_are_refused(tmp_path: Path) -> 
 
 def test_an_intent_limited_to_a_share_of_what_nobody_declares_is_warned_about(tmp_path: Path) -> None:
     intent = SOUND["intents/restart.yaml"].replace(
-        "executor: shop", "executor: shop\n        limits: {fleet_share_max: 0.4}"
+        "executor: shop", "executor: shop\n        limits: {fleet_share_max: 0.4, cooldown: 30s}"
     )
 
     (warning,) = read(tmp_path, {"intents/restart.yaml": intent}).warnings

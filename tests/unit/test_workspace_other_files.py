@@ -224,7 +224,7 @@ def test_an_agent_that_listens_to_outcomes_is_warned_about(tmp_path: Path) -> No
 
     (warning,) = read(tmp_path, {"agents/again.yaml": rule}).warnings
 
-    assert str(warning).startswith("agents/again.yaml:3:5: again proposes on command.failed, and what it proposes")
+    assert str(warning).startswith("agents/again.yaml:3:5: again acts on what follows from its own action: ")
 
 
 def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:

@@ -62,3 +62,40 @@ def test_a_rule_without_a_test_is_warned_about_and_not_the_built_in_ones(tmp_pat
     warnings = load_workspace(folder).warnings
 
     assert [warning.file for warning in warnings] == [OWN]
+
+
+SITES = "reference: sites\nkey: site\nrows:\n  - {site: riga, region: north}\n"
+READING = """\
+package setpoint.guardrails.far_away
+
+# data.reference.nowhere is no table, and neither is what stands in the message.
+deny contains {"code": "far", "msg": "data.reference.none"} if {
+	data.reference%s[input.event.data.site].region == "north"
+}
+"""
+
+
+def spoilt(tmp_path: Path, name: str) -> Path:
+    folder = create_workspace(tmp_path / "w")
+    (folder / "reference").mkdir()
+    (folder / "reference/sites.yaml").write_text(SITES)
+    (folder / "policies/guardrails").mkdir()
+    (folder / "policies/guardrails/far_away.rego").write_text(READING % name)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "column"), [(".sitse", 17), ('["sitse"]', 18)])
+def test_a_policy_that_reads_a_table_that_does_not_exist_is_refused_with_the_nearest_name(
+    tmp_path: Path, name: str, column: int
+) -> None:
+    with pytest.raises(InvalidWorkspace) as refused:
+        load_workspace(spoilt(tmp_path, name))
+
+    assert [str(flaw) for flaw in refused.value.flaws] == [
+        f"policies/guardrails/far_away.rego:5:{column}: guardrails/far_away reads the table sitse, which nothing "
+        "declares. Did you mean sites?"
+    ]
+
+
+def test_a_policy_that_reads_a_table_that_exists_is_fine(tmp_path: Path) -> None:
+    load_workspace(spoilt(tmp_path, ".sites"))

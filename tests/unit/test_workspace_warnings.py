@@ -119,3 +119,24 @@ def test_an_act_that_nobody_can_look_for_is_warned_about(tmp_path: Path, keys: s
 
     assert bool(found) == warned
     assert all(text.startswith("intents/ship_parcel.yaml:3:11: ") for text in found)
+
+
+LIMITED = "intent: slow_down\nsubject_kind: machine\nexecutor: dry_run\nlimits: {fleet_share_max: 0.4%s}\n"
+FLEET = 'fleet: presses\nmembers: subject.kind == "machine"\n'
+
+
+@pytest.mark.parametrize(
+    ("limits", "rule", "warned"),
+    [("", "", True), (", cooldown: 10s", "", False), ("", "repeat_interval: 10s\n", False)],
+    ids=["neither", "cooldown", "repeat_interval"],
+)
+def test_a_rule_under_a_share_of_a_fleet_that_never_repeats_is_warned_about(
+    tmp_path: Path, limits: str, rule: str, warned: bool
+) -> None:
+    hot = RULE.replace("ship_parcel", "slow_down") % "data.kg > 3" + rule
+    files = {"intents/slow_down.yaml": LIMITED % limits, "agents/heavy.yaml": hot, "fleets/presses.yaml": FLEET}
+
+    found = [text for text in warnings_of(tmp_path, files) if "heavy never repeats itself" in text]
+
+    assert bool(found) == warned
+    assert all(text.startswith("agents/heavy.yaml:5:19: ") for text in found)
