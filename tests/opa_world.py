@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
@@ -77,13 +76,16 @@ class OpaProcess:
         self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
-        path = self.url.removeprefix("unix://") if self.url.startswith("unix") else None
-        if path and not Path(path).exists():
-            return False
-        with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
+        scheme, _, place = self.url.partition("://")
+        host, _, port = place.rpartition(":")
+        family, address = (socket.AF_UNIX, place) if scheme == "unix" else (socket.AF_INET, (host, int(port)))
+        with socket.socket(family) as asking:
+            asking.settimeout(2.0)
             try:
-                return client.get(f"{'http://opa' if path else self.url}/health", timeout=2.0).status_code == 200
-            except httpx.HTTPError:
+                asking.connect(address)
+                asking.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+                return asking.recv(64).startswith(b"HTTP/1.0 200")
+            except OSError:
                 return False
 
 
