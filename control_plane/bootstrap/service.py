@@ -24,6 +24,7 @@ from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.readiness import until_ready
 from control_plane.bootstrap.records import open_reader, open_tail
 from control_plane.bootstrap.ruling import EMBEDDED, EmbeddedRuling, ruling_for
+from control_plane.bootstrap.slow import SlowEnd
 from control_plane.bootstrap.stores import Stores
 from control_plane.bootstrap.workshop import check_tools, compile_tools
 from control_plane.caretaker import Caretaker
@@ -38,7 +39,6 @@ from control_plane.ports.ledger import Ledger
 from control_plane.ports.webhooks import Webhook
 from control_plane.recorder import GATHER_MS, RECORDED_TOPICS, Recorder
 from control_plane.settings import Settings
-from control_plane.slow_agents import SlowAgents
 from control_plane.workspace.checking import undeclared_executors
 from control_plane.workspace.control_log import ControlLog
 from control_plane.workspace.reading import Workspace
@@ -78,6 +78,7 @@ class Service:
         self._ruling: EmbeddedRuling | OpaRuling | None = None
         self._partitions: Partitions | None = None
         self._dispatch: Dispatch | None = None
+        self._slow: SlowEnd | None = None
         self._audit: Audit | None = None
         self.recorder: Recorder | None = None
         self._stores = Stores(settings)
@@ -114,6 +115,7 @@ class Service:
             self._spawn(self.backbone.watch())
             await self._begin_controls(controls)
             await self._open_store()
+            await self._begin_slow_agents()
             self._started.set()
             await self._start_caretaker()
             await self._start_front()
@@ -197,13 +199,24 @@ class Service:
             self.backbone.own_events(self._partitions)
             self._telemetry.watch_partitions(self._partitions.owned)
         if "agents" in self.roles:
-            slow = SlowAgents(self._slow_agent, self.backbone.append)
-            self.backbone.join("agents", [topics.CONTEXTS], Waiting(self._started, lambda: slow))
+            self._join_slow_agents(controls)
         if "executors" in self.roles:
             self.backbone.join("executors", [topics.COMMANDS], Waiting(self._started, lambda: self._dispatch))
         if "recorder" in self.roles:
             recorder = Waiting(self._started, lambda: self.recorder)
             self.backbone.join("recorder", RECORDED_TOPICS, recorder, gather_ms=GATHER_MS)
+
+    def _join_slow_agents(self, controls: ControlLog) -> None:
+        wanted = [controls.control_set(controls.wanted)] if controls.wanted is not None else []
+        self._slow = SlowEnd(self.backbone, self._clock, self._slow_agent, is_alone=self._is_alone)
+        self._slow.join([self.workspace.controls, *wanted], self._started)
+        self._stack.push_async_callback(self._slow.close)
+        self._telemetry.watch_slow_agents(self._slow.counts)
+
+    async def _begin_slow_agents(self) -> None:
+        following = await self._slow.begin(self.settings) if self._slow is not None else None
+        if following is not None:
+            self._spawn(following)
 
     async def _open_store(self) -> None:
         """Ledger and audit store; only once the log's lock is ours, because opening them says that others are gone."""

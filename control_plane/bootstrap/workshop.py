@@ -6,10 +6,11 @@ Must not import a log, a store or REST: `setpoint check` runs on this alone.
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from agents.llm import LlmAgent
 from agents.rules import Rule
 from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.jsonschema import JsonSchemas
@@ -17,6 +18,7 @@ from control_plane.adapters.regorus import RegorusEngine, check_policies, permit
 from control_plane.adapters.system import TimeLimited
 from control_plane.catalogue import ControlItem
 from control_plane.catalogue.definitions import RuleInForce
+from control_plane.catalogue.llm import LlmInForce
 from control_plane.executors import ExecutorTools, executor_kinds, wrong_in
 from control_plane.messages import Question, Ruling
 from control_plane.ports.agent import Agent
@@ -32,17 +34,22 @@ from control_plane.workspace.tools import CheckTools, Data, Modules, PolicyTests
 def compile_tools(*, limited: bool = True) -> Tools:
     """What turns a user's files into what the loop follows. A replay runs agents without a limit: its machine may be
     slower, and what overran when it was recorded is taken from the record."""
-    expressions = CelExpressions()
+    expressions, schemas = CelExpressions(), JsonSchemas()
 
     def rule(item: ControlItem) -> Agent:
         return Rule(msgspec.json.decode(item.body, type=RuleInForce), expressions)
+
+    def llm(item: ControlItem) -> Agent:
+        # A slow agent is declared alike; `AgentInForce.slow` tells them apart.
+        found: Any = LlmAgent(msgspec.json.decode(item.body, type=LlmInForce), expressions, schemas)
+        return cast(Agent, found)
 
     def python(item: ControlItem) -> Agent:
         agent = load_agent(item)
         # A slow agent has its time limit in the group that runs it.
         return TimeLimited(agent) if limited and not asyncio.iscoroutinefunction(agent.decide) else agent
 
-    return Tools(expressions=expressions, schemas=JsonSchemas(), agents={"rule": rule, "agent": python})
+    return Tools(expressions=expressions, schemas=schemas, agents={"rule": rule, "llm": llm, "agent": python})
 
 
 def check_tools() -> CheckTools:

@@ -29,6 +29,8 @@ TOPIC_OF_KIND: Mapping[str, str] = {
     "trigger": topics.INTENTS,
     "rule": topics.AGENTS,
     "agent": topics.AGENTS,
+    "llm": topics.AGENTS,
+    "prompt": topics.AGENTS,
     "row": topics.SCHEMAS,
     "fleet": topics.SCHEMAS,
     "schema": topics.SCHEMAS,
@@ -36,7 +38,7 @@ TOPIC_OF_KIND: Mapping[str, str] = {
     "policy": topics.POLICIES,
     "policy_data": topics.POLICIES,
 }
-"""Where an item of each kind travels. Python agents travel as their source text."""
+"""Where an item of each kind travels. Python agents travel as their source text, prompts as what they say."""
 
 
 class ControlItem(Struct, frozen=True):

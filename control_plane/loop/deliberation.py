@@ -51,7 +51,7 @@ class Deliberated(Struct, frozen=True):
 
 def deliberate(found: AgentInForce, context: Context, controls_revision: str) -> Deliberated:
     """Ask one agent. Its failure is a value: the event is kept as a dead letter, the agent's part stays."""
-    wakes_ms = None
+    wakes_ms, before = None, context.own
     try:
         if found.remembers:
             agent = cast(RememberingAgent, found.agent)
@@ -64,7 +64,7 @@ def deliberate(found: AgentInForce, context: Context, controls_revision: str) ->
         return _failed(context, "agent_failed", f"{type(exc).__name__}: {exc}"[:300])
     try:
         _check_answer(answer, context)
-        decisions = tuple([_as_recorded(decision, controls_revision) for decision in answer])
+        decisions = tuple([as_recorded(decision, controls_revision, before) for decision in answer])
         return Deliberated(context.own, decisions, wakes_ms=wakes_ms)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as exc:
         return _failed(context, "agent_nonsense", str(exc)[:300])
@@ -87,9 +87,10 @@ def _check_answer(answer: object, context: Context) -> None:
         raise ValueError("two decisions have the same nth")
 
 
-def _as_recorded(decision: Decision, controls_revision: str) -> Decision:
-    """The decision as the log will hold it, so that what is judged is what can be read again. Raises ValidationError,
-    TypeError or ValueError when an agent put something else into a field than belongs there."""
+def as_recorded(decision: Decision, controls_revision: str, own: Any = None) -> Decision:
+    """The decision as the log will hold it, so that what is judged is what can be read again; `own` is what the agent
+    kept before. Raises ValidationError, TypeError or ValueError when an agent put something else into a field than
+    belongs there."""
     said = _proposal_encoder.encode({name: getattr(decision, name) for name in _Proposal.__struct_fields__})
     if len(said) > PROPOSAL_BYTES_MAX:
         raise ValueError(f"a decision has {len(said)} bytes; at most {PROPOSAL_BYTES_MAX} are taken")
@@ -101,6 +102,7 @@ def _as_recorded(decision: Decision, controls_revision: str) -> Decision:
         because=proposal.because[:BECAUSE_CHARS_MAX],
         expects=proposal.expects,
         controls_revision=controls_revision,
+        own=msgspec.UNSET if own is None else own,
     )
 
 

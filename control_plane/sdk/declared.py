@@ -5,15 +5,17 @@ Executors, triggers and policies are left out: the test answers for them. Nothin
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from agents.llm import LlmAgent
 from agents.rules import Rule
 from control_plane.adapters.cel import CelExpressions
 from control_plane.adapters.jsonschema import JsonSchemas
 from control_plane.catalogue import ControlItem, Controls, ControlSet
 from control_plane.catalogue.definitions import RuleInForce
+from control_plane.catalogue.llm import LlmInForce
 from control_plane.catalogue.reference import REFERENCE
 from control_plane.errors import InvalidWorkspace
 from control_plane.ports.agent import Agent as AgentPort
@@ -28,9 +30,9 @@ from control_plane.workspace.yaml_tree import read_yaml
 
 Declarations = str | Path | Sequence[str | Path]
 
-HEADS = ("intent", "row", "fleet", "rule", "reference")
-FOLDERS = ("intents", "rows", "fleets", "agents", "schemas", "reference")
-KIND_OF_SUFFIX: Mapping[str, str] = {".py": "agent", ".json": "schema"}
+HEADS = ("intent", "row", "fleet", "rule", "llm", "reference")
+FOLDERS = ("intents", "rows", "fleets", "agents", "prompts", "schemas", "reference")
+KIND_OF_SUFFIX: Mapping[str, str] = {".py": "agent", ".json": "schema", ".md": "prompt"}
 
 
 def controls_of(agents: Sequence[Agent | SlowAgent], declarations: Declarations, subject_kind: str) -> Controls:
@@ -41,13 +43,17 @@ def controls_of(agents: Sequence[Agent | SlowAgent], declarations: Declarations,
     def rule(item: ControlItem) -> AgentPort:
         return Rule(msgspec.json.decode(item.body, type=RuleInForce), expressions)
 
+    def llm(item: ControlItem) -> AgentPort:
+        found: Any = LlmAgent(msgspec.json.decode(item.body, type=LlmInForce), expressions, JsonSchemas())
+        return cast(AgentPort, found)
+
     def python(item: ControlItem) -> AgentPort:
         found: AgentPort = by_name[item.name] if item.name in by_name else load_agent(item)
         return found
 
     items = _items([declarations] if isinstance(declarations, str | Path) else declarations)
     items += [ControlItem("agent", name, "") for name in by_name]
-    tools = Tools(expressions=expressions, schemas=JsonSchemas(), agents={"rule": rule, "agent": python})
+    tools = Tools(expressions=expressions, schemas=JsonSchemas(), agents={"rule": rule, "llm": llm, "agent": python})
     named = {intent for item in items if item.kind in tools.agents for intent in tools.agents[item.kind](item).intents}
     declared = {item.name for item in items if item.kind == "intent"}
     for intent in sorted(named - declared):

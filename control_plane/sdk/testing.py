@@ -20,6 +20,7 @@ from control_plane.messages import (
     Decision,
     Effect,
     Event,
+    Learnt,
     Outcome,
     Question,
     Reason,
@@ -28,11 +29,12 @@ from control_plane.messages import (
     topics,
 )
 from control_plane.messages.outcome import Status
-from control_plane.messages.wire import decode_event, encode_context, utc
-from control_plane.ports.backbone import Output, Record
+from control_plane.messages.wire import decode, decode_event, encode_context, utc
+from control_plane.ports.backbone import Output, Position, Record
 from control_plane.sdk.agent import Agent, SlowAgent
 from control_plane.sdk.declared import Declarations, controls_of
-from control_plane.slow_agents import SlowAgents
+from control_plane.slow_agents import SlowAgents, SlowCounts, Tools, ToolsLog
+from control_plane.slow_agents.journal import Outside
 
 START_MS = 1_767_225_600_000
 """Where virtual time begins: 2026-01-01T00:00:00Z."""
@@ -70,6 +72,7 @@ class Loop:
         policy: Callable[[Question], Ruling] = allow,
         executor: Callable[[Command], Status] = succeed,
         subject_kind: str = "service",
+        tools: Tools | None = None,
     ) -> None:
         """A loop with these agents.
 
@@ -79,10 +82,14 @@ class Loop:
                 folder of a whole workspace.
             policy: rules on every decision that no guard stops.
             executor: carries out every command at once.
+            tools: what slow agents may ask, by name; what they learn is in `learnt`.
             subject_kind: for intents that agents and rules name and nobody declares: they are declared without limits.
         """
         self.messages: list[Message] = []
+        self.learnt: list[Learnt] = []
         self.now_ms = START_MS
+        self._tools = tools or {}
+        self._tools_log = ToolsLog()
         self._cycle = Cycle(controls_of(agents, declarations, subject_kind), policy, executor)
         self._events = 0
 
@@ -172,8 +179,9 @@ class Loop:
     def _answer(self, context: Context) -> Event:
         answers: list[Output] = []
 
-        async def keep(outputs: Sequence[Output]) -> None:
+        async def keep(outputs: Sequence[Output]) -> Sequence[Position]:
             answers.extend(outputs)
+            return [Position(output.topic, 0, 0) for output in outputs]
 
         def find(name: str) -> SlowAgent | None:
             found = self._cycle.controls.agent(name)
@@ -181,8 +189,12 @@ class Loop:
 
         raw = encode_context(context)
         record = Record(topic=topics.CONTEXTS, partition=0, offset=0, key=b"", value=raw, recorded_ms=self.now_ms)
-        _wait_for(SlowAgents(find, keep).take(topics.CONTEXTS, 0, [record]))
-        event = decode_event(answers[0].value, self.now_ms)
+        outside = Outside(
+            append=keep, clock=_Standing(self.now_ms), log=self._tools_log, tools=self._tools, counts=SlowCounts()
+        )
+        _wait_for(SlowAgents(find, outside).take(topics.CONTEXTS, 0, [record]))
+        self.learnt += [decode(found.value, Learnt) for found in answers if b'"tool.result"' in found.value]
+        event = decode_event(answers[-1].value, self.now_ms)
         if event.data["problem"]:
             raise Refused(f"{context.agent}: {event.data['problem']}")
         return event
@@ -200,6 +212,19 @@ class Loop:
 
     def _said(self, kind: type[T]) -> list[T]:
         return [message for message in self.messages if isinstance(message, kind)]
+
+
+class _Standing:
+    """A clock that stands still: in a test an answer takes no time."""
+
+    def __init__(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    async def sleep(self, seconds: float) -> None:
+        """Nobody waits in a test."""
 
 
 def _wait_for(answering: Coroutine[Any, Any, None]) -> None:

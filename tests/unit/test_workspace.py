@@ -192,6 +192,7 @@ def test_the_schemas_of_files_say_what_reading_says(tmp_path: Path) -> None:
         "row",
         "fleet",
         "rule",
+        "llm",
         "reference",
         "executor/http",
         "executor/dry_run",

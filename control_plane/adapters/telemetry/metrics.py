@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from control_plane.adapters.telemetry.dispatch import DispatchCollector, DispatchCounts
 from control_plane.adapters.telemetry.gauges import LagCollector
+from control_plane.adapters.telemetry.slow_agents import SlowAgentCounts, SlowAgentsCollector
 from control_plane.adapters.telemetry.tally import Tally
 from control_plane.loop.step import Done
 from control_plane.messages import Command, DeadLetter, Decision, Effect, Event, Verdict
@@ -100,6 +101,10 @@ class Telemetry:
     def watch_dispatch(self, counts: DispatchCounts) -> None:
         """Show what dispatch counts."""
         self.registry.register(DispatchCollector(counts))
+
+    def watch_slow_agents(self, counts: SlowAgentCounts) -> None:
+        """Show what slow agents count."""
+        self.registry.register(SlowAgentsCollector(counts))
 
     def _say(self, message: object) -> None:
         match message:
