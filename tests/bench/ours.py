@@ -1,10 +1,12 @@
 """One measurement of the whole service, in a process of its own. Prints one JSON object.
 
-Run as `python -m tests.bench.ours MEASURE BACKBONE COUNT`, where MEASURE is `loops`, `sensed` or `latency`.
+Run as `python -m tests.bench.ours MEASURE BACKBONE COUNT`, where MEASURE is one of these.
 
 - `loops`: every event decides; the clock stops when the last outcome is folded and everything is recorded.
 - `sensed`: one event in a hundred decides; otherwise the same.
-- `latency`: 200 events/s, open loop; from the time an event should be sent to its command on `commands.v1`.
+- `bare`: as `loops`, without what governs and records: no guards, an engine that always allows, no recorder.
+- `latency`: 200 events/s, open loop; from the time an event should be sent to its command on `commands.v1`, in this
+  very process; on Kafka `tests.bench.outside` measures it from another one, and runs this with `serve`.
 """
 
 import asyncio
@@ -16,13 +18,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from control_plane.bootstrap.service import Service
+from control_plane.bootstrap.service import ROLES, Service
 from control_plane.bootstrap.workshop import load_settings, load_workspace
+from control_plane.governance import order
 from control_plane.loop.step import Done
-from control_plane.messages import Command, DeadLetter, Event, Verdict, topics
+from control_plane.messages import Command, DeadLetter, Event, Question, Ruling, Verdict, topics
 from control_plane.messages.wire import decode
 from control_plane.ports.backbone import Record
+from control_plane.ports.policy_engine import PolicySet
 from tests.bench.load import events
+from tests.bench.outside import until_told
 from tests.bench.workspace import write_workspace
 
 FEED_RECORDS = 500
@@ -73,15 +78,16 @@ async def measure(what: str, backbone: str, count: int) -> dict[str, object]:
             url += f"?prefix=bench-{time.time_ns()}."
         workspace = load_workspace(root)
         settings = load_settings(root, {**os.environ}, {"backbone": url, "listen": "127.0.0.1:0"}, workspace)
-        service, watch, arrivals = Service(settings, workspace), Watch(), Arrivals()
+        roles = [role for role in ROLES if role not in ("recorder", "api")] if what == "bare" else None
+        service, watch, arrivals = Service(settings, workspace, roles), Watch(), Arrivals()
         service.observe(watch)
         if what == "latency":
             service.backbone.join("bench", [topics.COMMANDS], arrivals)
-        await service.start()
+        await (_ungoverned(service) if what == "bare" else service.start())
         try:
             if what == "latency":
                 return await _latency(service, arrivals, count)
-            return await _throughput(service, watch, count, 1.0 if what == "loops" else 0.01)
+            return await _throughput(service, watch, count, 0.01 if what == "sensed" else 1.0)
         finally:
             await service.stop()
 
@@ -97,8 +103,8 @@ async def _throughput(service: Service, watch: Watch, count: int, share: float) 
         folded_s = time.perf_counter() - began
         # Each deciding event makes a decision, a verdict, a command and an outcome.
         recorder = service.recorder
-        assert recorder is not None
-        await until(lambda: recorder.taken >= count + 4 * deciding)
+        if recorder is not None:
+            await until(lambda: recorder.taken >= count + 4 * deciding)
     took_s = time.perf_counter() - began
     return {"per_s": count / took_s, "folded_per_s": count / folded_s, "commands": watch.commands}
 
@@ -127,5 +133,39 @@ async def _latency(service: Service, arrivals: Arrivals, count: int) -> dict[str
     return {"p50_ms": ms[len(ms) // 2], "p99_ms": ms[int(len(ms) * 0.99)], "max_ms": ms[-1]}
 
 
+async def serve(servers: str, prefix: str, folder: str) -> None:
+    """The whole service for as long as it is wanted."""
+    root = Path(folder)
+    write_workspace(root)
+    workspace = load_workspace(root)
+    overrides = {"backbone": f"kafka://{servers}?prefix={prefix}", "listen": "127.0.0.1:0"}
+    service = Service(load_settings(root, {**os.environ}, overrides, workspace), workspace)
+    await service.start()
+    try:
+        await until_told()
+    finally:
+        await service.stop()
+
+
+class AlwaysAllows:
+    """Stands for the policy engine where nothing is to be governed."""
+
+    concurrent = False
+
+    async def rule(self, question: Question, policies: PolicySet) -> Ruling:
+        return Ruling(answer="allow", reasons=(), revision=policies.revision)
+
+
+async def _ungoverned(service: Service) -> None:
+    """Started without guards, policy and recording: what a loop costs that nobody could account for."""
+    order.ORDER = ()  # type: ignore[misc]
+    await service.start()
+    assert service._partitions is not None
+    service._partitions._engine = AlwaysAllows()
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        asyncio.run(serve(*sys.argv[2:5]))
+        sys.exit()
     print(json.dumps(asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))))

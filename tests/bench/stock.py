@@ -1,7 +1,8 @@
 """Stock Faust on the same log: one agent, one table, one output per event, in a process of its own. Prints JSON.
 
-Run as `python -m tests.bench.stock BACKBONE COUNT`. On Kafka it is Faust as it comes. On the embedded log it is Faust's
-own way of fetching, acknowledging and committing, on our transport: what we put in its place is taken out again.
+Run as `python -m tests.bench.stock BACKBONE COUNT`; `tests.bench.outside` runs it with `serve`. On Kafka it is Faust as
+it comes. On the embedded log it is Faust's own way of fetching, acknowledging and committing, on our transport: what we
+put in its place is taken out again.
 """
 
 import asyncio
@@ -20,7 +21,9 @@ from control_plane.adapters.embedded_log import Append, EmbeddedLog
 from control_plane.adapters.faust.embedded_transport import EmbeddedConsumer, EmbeddedProducer, EmbeddedTransport
 from control_plane.adapters.faust.hot_path import HotPath
 from control_plane.adapters.faust.partitioner import partition_of
+from tests.bench.hop import make_topics
 from tests.bench.load import events
+from tests.bench.outside import until_told
 
 PARTITIONS = 4
 IN, OUT, CHANGES = "events.v1", "commands.v1", "stock-seen-changelog"
@@ -130,6 +133,27 @@ async def _through(
         await app.stop()
 
 
+async def serve(servers: str, prefix: str, folder: str) -> None:
+    """One hop through stock Faust for as long as it is wanted."""
+    await make_topics(servers, prefix)
+    app = stock_app(f"kafka://{servers}", Path(folder), None, f"{prefix}stock")
+    source = app.topic(f"{prefix}events.v1", key_type=bytes, value_type=bytes, partitions=PARTITIONS)
+    out = app.topic(f"{prefix}commands.v1", key_type=bytes, value_type=bytes, partitions=PARTITIONS)
+    seen = app.Table("seen", key_type=bytes, value_type=int, default=int, partitions=PARTITIONS)
+
+    @app.agent(source)
+    async def one_hop(stream: Any) -> None:
+        async for event in stream.events():
+            seen[event.key] += 1
+            await out.send(key=event.key, value=event.value)
+
+    await app.start()
+    try:
+        await until_told()
+    finally:
+        await app.stop()
+
+
 async def _fill(app: faust.App, source: Any, out: Any, load: list[Any]) -> None:
     """The events stand in the topic before the clock runs."""
     from aiokafka import AIOKafkaProducer
@@ -152,4 +176,7 @@ if __name__ == "__main__":
     import logging
 
     logging.disable(logging.CRITICAL)
+    if sys.argv[1] == "serve":
+        asyncio.run(serve(*sys.argv[2:5]))
+        sys.exit()
     print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
