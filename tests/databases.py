@@ -9,11 +9,11 @@ from sqlalchemy.engine import make_url
 
 
 @contextlib.asynccontextmanager
-async def own_database(postgres_url: str) -> AsyncIterator[str]:
+async def own_database(postgres_url: str, options: str = "") -> AsyncIterator[str]:
     """URL of an empty database on the same server, which is gone afterwards, whoever still uses it."""
     name = f"test_{uuid4().hex}"
     async with server(postgres_url) as connection:
-        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.execute(f"CREATE DATABASE {name} {options}")
     try:
         yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
     finally:

@@ -4,13 +4,14 @@ A test says by its mark which it needs. A part that the environment names is use
 started for the run and stopped after it (`services/`). What cannot be had says why in `absent`.
 """
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PROGRAMS = Path(__file__).resolve().parent.parent / "services"
@@ -56,6 +57,22 @@ class Part:
         """What the fixture gives for a server of our own."""
         return f"http://127.0.0.1:{port}"
 
+    @contextlib.contextmanager
+    def own(self) -> Iterator["OwnServer"]:
+        """Another server of this part, which a test may kill."""
+        with tempfile.TemporaryDirectory(prefix=f"setpoint-{self.mark}-") as home:
+            mine = OwnServer(self, home, free_port())
+            mine.start()
+            try:
+                yield mine
+            finally:
+                mine.kill()
+
+    def call(self, *words: str) -> None:
+        """Run its program, which must do what it is asked."""
+        done = self._call(*words)
+        assert done.returncode == 0, done.stderr
+
     def _start(self, port: int) -> None:
         self._home = tempfile.mkdtemp(prefix=f"setpoint-{self.mark}-")
         started = self._call("start", self._home, "--port", str(port), "--", *self.flags)
@@ -69,6 +86,24 @@ class Part:
     def _call(self, *words: str) -> subprocess.CompletedProcess[str]:
         call = [sys.executable, str(PROGRAMS / f"{self.mark}.py"), *words]
         return subprocess.run(call, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
+
+
+class OwnServer:
+    """A server of a test's own. It may be killed and started again; what it holds is kept."""
+
+    def __init__(self, part: Part, home: str, port: int) -> None:
+        self.port = port
+        self.address = part.address_at(port)
+        self._part = part
+        self._home = home
+
+    def start(self, *flags: str) -> None:
+        """Have it run; the same place, the same data."""
+        self._part.call("start", self._home, "--port", str(self.port), "--", *self._part.flags, *flags)
+
+    def kill(self) -> None:
+        """End it as SIGKILL does, all of its processes."""
+        self._part.call("kill", self._home)
 
 
 class Kafka(Part):

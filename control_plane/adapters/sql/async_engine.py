@@ -55,13 +55,14 @@ class AsyncRunner:
 def open_async_runners(url: URL) -> tuple[Runner, Runner]:
     """What writes to a database, one transaction at a time, and what reads beside it, each on one snapshot."""
     # Whatever the server's default is: who waits for a lock must then see what its former holder wrote.
-    writer = _engine(url, 1).execution_options(isolation_level="READ COMMITTED")
-    reader = _engine(url, READERS_MAX).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    writer = _engine(url, pool_size=1).execution_options(isolation_level="READ COMMITTED")
+    reader = _engine(url, pool_size=READERS_MAX, pool_pre_ping=True)
+    reader = reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return AsyncRunner(writer), AsyncRunner(reader)
 
 
-def _engine(url: URL, connections_max: int) -> AsyncEngine:
-    """A lost connection is noticed by the call that needs it, which fails and is made again: no ping before each."""
+def _engine(url: URL, **pooling: Any) -> AsyncEngine:
+    """Who writes notices a lost connection by a call that fails, and makes it again; who reads asks first."""
     connecting: dict[str, Any] = {
         "timeout": CONNECT_TIMEOUT_S,
         "server_settings": {
@@ -70,9 +71,7 @@ def _engine(url: URL, connections_max: int) -> AsyncEngine:
             "idle_in_transaction_session_timeout": str(int(IDLE_IN_TRANSACTION_TIMEOUT_S * 1000)),
         },
     }
-    return create_async_engine(
-        url, pool_size=connections_max, max_overflow=0, pool_timeout=CONNECT_TIMEOUT_S, connect_args=connecting
-    )
+    return create_async_engine(url, max_overflow=0, pool_timeout=CONNECT_TIMEOUT_S, connect_args=connecting, **pooling)
 
 
 def _is_away(exc: Exception) -> bool:

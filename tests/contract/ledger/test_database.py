@@ -13,12 +13,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-from control_plane.adapters.sql import Database, SqlAudit, SqlLedger, migrations
+from control_plane.adapters.sql import Database, SqlAudit, SqlLedger, SqlPositions, migrations
 from control_plane.adapters.sql.schema import HEAD, metadata, tables_for
 from control_plane.errors import AuditUnavailable, DataDamaged, DataTooNew, InvalidSettings, LedgerUnavailable
 from control_plane.ports.audit import Page
+from control_plane.ports.ledger import Conclusion
 from tests.contract.ledger.commands import a_taking
 from tests.contract.ledger.test_audit import a_message
+from tests.databases import own_database
 
 ALL_MADE_ON_POSTGRESQL = """
 SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
@@ -26,6 +28,16 @@ UNION SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conname
 UNION SELECT table_name || '.' || column_name, concat_ws(' ', data_type, is_nullable, column_default)
 FROM information_schema.columns WHERE table_schema = 'public'
 """
+
+
+CONCLUDED = {
+    "command_id": "c1",
+    "status": "succeeded",
+    "detail": "restarted",
+    "attempts": 1,
+    "begun_ms": 1,
+    "finished_ms": 2,
+}
 
 
 def tables_of(connection: Connection) -> set[str]:
@@ -65,6 +77,47 @@ async def test_a_database_of_an_older_version_keeps_its_rows_and_gets_what_is_mi
 
     assert await database.write(differences) == []
     assert len(await SqlAudit(database).query(Page())) == 1
+
+
+async def test_going_down_takes_what_the_newer_version_brought_and_leaves_the_rest(database: Database) -> None:
+    ledger, audit, positions = SqlLedger(database), SqlAudit(database), SqlPositions(database)
+    await ledger.take([a_taking("c1")], now_ms=1)
+    await ledger.finish([Conclusion(**CONCLUDED)])
+    await audit.append([a_message(0), a_message(1, "m0")])
+    await positions.write("orders", {"at": 7})
+
+    await database.write(lambda connection: migrations.migrate(connection, "0001"))
+    await database.write(migrations.migrate)
+
+    assert await positions.read("orders") == {}
+    assert (await ledger.take([a_taking("c1")], now_ms=2)).known == 1
+    assert [
+        c.command.lineage.message_id for c in await (await heir_of(database)).pending(now_ms=2, outcomes_max=9)
+    ] == ["c1"]
+    assert [kept.copies for kept in await audit.query(Page())] == [2]
+
+    await database.write(lambda connection: migrations.migrate(connection, "base"))
+    await database.write(migrations.migrate)
+
+    assert len((await ledger.take([a_taking("c1")], now_ms=3)).leased) == 1
+    assert await audit.query(Page()) == []
+
+
+async def heir_of(database: Database) -> SqlLedger:
+    """Another owner, who knows that all others are gone."""
+    heir = SqlLedger(database, sole=True)
+    await heir.start(1)
+    return heir
+
+
+@pytest.mark.postgres
+async def test_processes_that_open_an_empty_database_at_once_all_find_it_made(postgres_url: str) -> None:
+    async with own_database(postgres_url) as url:
+        opened = await asyncio.gather(*(Database.open(url) for _ in range(5)))
+
+        for database in opened:
+            assert await database.write(differences) == []
+            await database.close()
 
 
 async def test_tables_of_others_in_the_same_database_are_left_alone(tmp_path: Path) -> None:
