@@ -96,7 +96,7 @@ class ContextJournal:
         lineage = self._lineage(tool, asked)
         learnt = self._outside.log.answer(lineage.message_id)
         if learnt is None:
-            self._check_budget(tool, budget, at_most)
+            self._reserve(tool, budget, lineage.message_id, at_most)
             learnt = await self._asked_outside(tool, asked, lineage, invoke, at_most)
         else:
             self._outside.counts.invoked(self._context.agent, tool, "known", Usage())
@@ -113,11 +113,14 @@ class ContextJournal:
         self._asked[name] = nth + 1
         return self._context.lineage.child(f"{name}/{nth}")
 
-    def _check_budget(self, tool: str, budget: Budget, at_most: Usage) -> None:
-        refusal = self._outside.log.spending(self._context.agent).why_not(budget, at_most, self._outside.clock.now_ms())
+    def _reserve(self, tool: str, budget: Budget, invocation_id: str, at_most: Usage) -> None:
+        """Counts before it is written down: others ask meanwhile."""
+        spending, now_ms = self._outside.log.spending(self._context.agent), self._outside.clock.now_ms()
+        refusal = spending.why_not(budget, invocation_id, at_most, now_ms)
         if refusal is not None:
             self._outside.counts.invoked(self._context.agent, tool, refusal[0], Usage())
             raise NoDecision(*refusal)
+        spending.invoked(invocation_id, now_ms, at_most)
 
     async def _asked_outside(
         self,
@@ -136,9 +139,12 @@ class ContextJournal:
             "agent_version": context.agent_version,
             "tool": tool,
         }
-        await self._write(
-            encode(Invocation(lineage=lineage, request=msgspec.json.decode(asked), at_most=at_most, **about))
-        )
+        invocation = Invocation(lineage=lineage, request=msgspec.json.decode(asked), at_most=at_most, **about)
+        try:
+            await self._write(encode(invocation))
+        except BaseException:
+            self._outside.log.spending(context.agent).unasked(lineage.message_id)
+            raise
         began_ms = self._outside.clock.now_ms()
         answer, known, code, problem = await _outcome_of(invoke)
         usage = at_most if known is None else known

@@ -42,8 +42,14 @@ class Spending:
         if self._open.pop(invocation_id, None) is not None:
             self._use(at_ms, usage)
 
-    def why_not(self, budget: Budget, at_most: Usage, now_ms: int) -> tuple[str, str] | None:
-        """The code and the sentence of why so much more may not be used up now; None when it may."""
+    def unasked(self, invocation_id: str) -> None:
+        """It was not asked after all."""
+        self._open.pop(invocation_id, None)
+
+    def why_not(self, budget: Budget, invocation_id: str, at_most: Usage, now_ms: int) -> tuple[str, str] | None:
+        """The code and the sentence of why so much more may not be used up now; None when it may. What was asked before
+        and is to be asked again counts once."""
+        self.unasked(invocation_id)
         if budget.tokens_per_hour is not None:
             used = self.tokens_since(now_ms - HOUR_MS)
             if used + at_most.tokens > budget.tokens_per_hour:
