@@ -83,6 +83,8 @@ class ControlFollower:
     def _note(self, records: Iterable[Record]) -> None:
         for record in records:
             self._log.note(record.topic, record.key, record.value, record.offset)
+            # Only now: who asks for news while others are on their way here must be given those, too.
+            self._next[record.topic] = max(self._next[record.topic], record.offset + 1)
             self._heard.set()
 
     def _news(self) -> list[Record]:
@@ -91,6 +93,4 @@ class ControlFollower:
             for topic in READING_ORDER:
                 if self._reader.partitions(topic):
                     found += self._reader.read(topic, PARTITION, self._next[topic])
-            for record in found:
-                self._next[record.topic] = max(self._next[record.topic], record.offset + 1)
             return found

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from control_plane.adapters.cel import CelExpressions
+from control_plane.bootstrap.elsewhere import Append
 from control_plane.catalogue import Controls
 from control_plane.loop.intake import admit
-from control_plane.ports.backbone import Backbone
 from control_plane.ports.clock import Clock
 from control_plane.ports.positions import Positions
 from control_plane.ports.webhooks import Webhook
@@ -24,7 +24,7 @@ class Front:
     """What the declared triggers are built of. Positions are asked for only for a trigger that is there."""
 
     root: Path
-    backbone: Backbone
+    append: Append
     clock: Clock
     controls: Callable[[], Controls]
     positions: Callable[[], Awaitable[Positions]]
@@ -48,7 +48,7 @@ class Front:
         return TriggerTools(
             root=self.root.resolve(),
             expressions=CelExpressions(),
-            append=self.backbone.append,
+            append=self.append,
             admit=lambda raw: admit(raw, self.clock.now_ms(), self.controls()),
             positions=await self.positions(),
             clock=self.clock,

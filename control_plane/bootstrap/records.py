@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from control_plane.adapters.faust import TopicFinding, open_log_reader, open_log_tail
+from control_plane.adapters.faust import KafkaMarks, TopicFinding, open_log_reader, open_log_tail
 from control_plane.adapters.faust import topic_findings as found_on
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.bootstrap.workshop import compile_tools
@@ -24,6 +24,11 @@ def open_reader(settings: Settings) -> LogReader:
 def open_tail(settings: Settings, starts: Mapping[str, int]) -> LogTail:
     """Topics of one partition, followed as they grow. Only for a log that other processes write to."""
     return open_log_tail(settings.backbone, starts, security=settings.kafka)
+
+
+def open_marks(settings: Settings) -> KafkaMarks:
+    """What the owners of the loop's partitions have committed. Only for a log that other processes write to."""
+    return KafkaMarks(settings.backbone, partitions=settings.partitions, security=settings.kafka)
 
 
 def topic_findings(settings: Settings) -> Sequence[TopicFinding]:

@@ -14,6 +14,7 @@ from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
 from control_plane.api.door import Door
 from control_plane.bootstrap.control_desk import Beginning, ControlDesk
+from control_plane.bootstrap.elsewhere import Append, Elsewhere
 from control_plane.bootstrap.ends import ExecutorsEnd, TriggersEnd
 from control_plane.bootstrap.executors import build_executors
 from control_plane.bootstrap.following import ControlFollower
@@ -22,7 +23,7 @@ from control_plane.bootstrap.interpreter import spare_the_collector, switch_thre
 from control_plane.bootstrap.introducing import Introductions
 from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.readiness import until_ready
-from control_plane.bootstrap.records import open_reader, open_tail
+from control_plane.bootstrap.records import open_marks, open_reader, open_tail
 from control_plane.bootstrap.ruling import EMBEDDED, EmbeddedRuling, ruling_for
 from control_plane.bootstrap.slow import SlowEnd
 from control_plane.bootstrap.stores import Stores
@@ -83,6 +84,7 @@ class Service:
         self.recorder: Recorder | None = None
         self._stores = Stores(settings)
         self._follower: ControlFollower | None = None
+        self._elsewhere: Elsewhere | None = None
         self.backbone = FaustBackbone(
             settings.backbone,
             partitions=settings.partitions,
@@ -106,6 +108,7 @@ class Service:
                 self._door = Door.open(self.settings.listen_host, self.settings.listen_port)
                 self._stack.callback(self._door.close)
             controls = await self._read_controls()
+            self._look_elsewhere()
             self._begin_ruling()
             self._join(controls)
             # Readers write to the store until the backbone has stopped, so it is closed last.
@@ -142,6 +145,8 @@ class Service:
         """Why the service cannot do its work yet; empty when it can."""
         if not self._started.is_set():
             return ("the service is starting",)
+        if self._elsewhere is not None and self.roles & {"api", "triggers"} and (reasons := self._elsewhere.why_not()):
+            return reasons
         if self._partitions is None:
             return ()
         owned = self._partitions.owned()
@@ -186,6 +191,12 @@ class Service:
         if not self._is_alone:
             self._follower = ControlFollower(reader, controls)
         return controls
+
+    def _look_elsewhere(self) -> None:
+        if not self._is_alone:
+            marks = open_marks(self.settings)
+            self._stack.push_async_callback(marks.close)
+            self._elsewhere = Elsewhere(marks.read, self.backbone.append, self.settings.partitions)
 
     def _begin_ruling(self) -> None:
         if "loop" in self.roles or ("api" in self.roles and self.settings.policy_engine != EMBEDDED):
@@ -253,6 +264,11 @@ class Service:
         self._spawn(_ended(self._dispatch.failed))
         self.desk.ends.append(end)
 
+    @property
+    def _append(self) -> Append:
+        """What comes in is appended by: not before there is a loop that can answer it."""
+        return self._elsewhere.append if self._elsewhere is not None else self.backbone.append
+
     async def _publish_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         await self.backbone.append(
             [Output(topics.EVENTS, outcome.subject.encode(), encode(outcome)) for outcome in outcomes]
@@ -271,7 +287,7 @@ class Service:
 
     async def _begin_controls(self, controls: ControlLog) -> None:
         """What the workspace declares, or what was applied since; partitions adopt it."""
-        ruling, partitions = self._ruling, self._partitions
+        ruling = self._ruling
         self._desk = ControlDesk(
             controls,
             backbone=self.backbone,
@@ -279,7 +295,7 @@ class Service:
             check_tools=check_tools,
             load_policies=lambda policies: ruling.begin(controls, policies) if ruling is not None else None,
             change_policies=ruling.change if ruling is not None else None,
-            owned=partitions.owned if partitions is not None else dict,
+            owned=self._followed_here,
         )
         if self._follower is not None:
             # Other workers may have published since: what they did counts, and not what this one was started with.
@@ -290,6 +306,14 @@ class Service:
         if self._follower is not None:
             tail = open_tail(self.settings, self._follower.starts)
             self._spawn(self._follower.run(tail, self._clock, self._desk.heed))
+        if self._elsewhere is not None:
+            self._spawn(self._elsewhere.run(lambda: self.desk.wanted, self._clock))
+
+    def _followed_here(self) -> Mapping[int, str]:
+        """Who says when controls are in force: the partitions of this process, or without the loop those of others."""
+        if self._partitions is not None:
+            return self._partitions.owned()
+        return self._elsewhere.revisions() if self._elsewhere is not None else {}
 
     async def _start_caretaker(self) -> None:
         if self._partitions is None:
@@ -302,7 +326,7 @@ class Service:
         """REST and triggers: the world comes in only once the loop can answer it."""
         front = Front(
             root=self.workspace.root,
-            backbone=self.backbone,
+            append=self._append,
             clock=self._clock,
             controls=self.desk.in_force,
             positions=self._stores.positions,
@@ -332,7 +356,7 @@ class Service:
         assert self._audit is not None, "the api role opens the store"
         app = create_app(
             ApiPorts(
-                append=self.backbone.append,
+                append=self._append,
                 audit=self._audit,
                 controls=self.desk.in_force,
                 health=self._health,
@@ -341,7 +365,7 @@ class Service:
                 on_loopback=is_loopback(self.settings.listen_host),
                 webhooks=webhooks,
                 desk=self.desk,
-                owned=self._partitions.owned if self._partitions is not None else dict,
+                owned=lambda: {number: found for number, found in self._followed_here().items() if found},
                 partitions=self.settings.partitions,
                 has_begun=self._dispatch.has_begun if self._dispatch is not None else lambda _command: None,
                 settings=self.workspace.settings_file.flat(),

@@ -640,7 +640,7 @@ async def test_a_process_that_has_triggers_but_no_api_says_that_it_serves_no_web
 
     front = Front(
         root=world.root,
-        backbone=MemoryBackbone(MemoryLog(world.clock.now_ms)),
+        append=MemoryBackbone(MemoryLog(world.clock.now_ms)).append,
         clock=world.clock,
         controls=lambda: world.controls,
         positions=positions,

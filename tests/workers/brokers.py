@@ -29,7 +29,7 @@ async def set_topic(servers: str, topic: str, settings: Mapping[str, str]) -> No
     async with admin_of(servers) as admin, asyncio.timeout(KNOWN_WITHIN_S):
         [answer] = await admin.alter_configs([resource])
         assert all(code == 0 for code, *_ in answer.resources), answer
-        while await _settings(admin, resource) != settings:
+        while await _settings(admin, resource) != settings:  # noqa: ASYNC110 - a broker tells nobody
             await asyncio.sleep(0.01)
 
 

@@ -87,6 +87,14 @@ class Crew:
             worker.until_started()
         return started
 
+    def apply(self, workspace: Path) -> str:
+        """Put another folder's controls in force through REST; what the command says."""
+        call = [*SETPOINT, "apply", str(workspace), "--url", f"http://127.0.0.1:{self.port}"]
+        environ = {**os.environ, "SETPOINT_API_KEY": KEY}
+        done = subprocess.run(call, env=environ, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def end(self) -> None:
         """Nobody is left, whatever became of the test."""
         for worker in self.workers:

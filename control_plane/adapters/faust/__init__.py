@@ -4,8 +4,9 @@ import control_plane.adapters.faust.library  # noqa: F401 - before anything else
 
 # isort: split
 from control_plane.adapters.faust.backbone import FaustBackbone
+from control_plane.adapters.faust.kafka_marks import KafkaMarks
 from control_plane.adapters.faust.log_readers import open_log_reader, topic_findings
 from control_plane.adapters.faust.log_tail import open_log_tail
 from control_plane.adapters.faust.topic_settings import TopicFinding
 
-__all__ = ["FaustBackbone", "TopicFinding", "open_log_reader", "open_log_tail", "topic_findings"]
+__all__ = ["FaustBackbone", "KafkaMarks", "TopicFinding", "open_log_reader", "open_log_tail", "topic_findings"]
