@@ -113,6 +113,11 @@ class DecisionItem(Recorded):
     still_when: str | None
     context_digest: str
     controls_revision: str
+    own: Any = Field(
+        default=None,
+        description="What the agent kept of the subject before the event, such as the state of a rule; null when it "
+        "kept nothing.",
+    )
     verdict: VerdictItem | None = Field(description="Null until it is recorded.")
 
 

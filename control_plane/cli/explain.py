@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -57,6 +58,7 @@ def _explain_decision(id: str, url: str | None, workspace: Any, as_json: bool) -
         return
     _put_fact(dossier["event"])
     _put_known(dossier)
+    _put_state(dossier["decision"].get("own"))
     _put_decision(dossier["decision"])
     _put_guards(dossier)
     _put_done(dossier)
@@ -79,6 +81,26 @@ def _put_known(dossier: Mapping[str, Any]) -> None:
     for part, row in dossier["rows"].items():
         _put("known", f"rows.{part} {_compact(row)}")
     _put("facts", _compact(dossier["facts"]))
+
+
+def _put_state(own: Any) -> None:
+    """What the agent had kept of the subject. Of a rule that is its state; an inactive one keeps nothing."""
+    if own is None:
+        _put("state", "the agent had kept nothing of the subject: a rule that was inactive")
+    elif isinstance(own, dict) and "state" in own:
+        _put("state", f"the rule was {own['state']}{_since(own)}")
+        _put("", _compact(own))
+    else:
+        _put("state", _compact(own))
+
+
+def _since(own: Mapping[str, Any]) -> str:
+    times = (("since_ms", "since"), ("proposed_ms", "and had proposed at"))
+    return "".join(f" {word} {_time(own[key])}" for key, word in times if key in own)
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _put_decision(decision: Mapping[str, Any]) -> None:
@@ -148,6 +170,12 @@ def _put_instant(found: Mapping[str, Any]) -> None:
     _put("agent", f"{found['agent']}, under controls {found['controls_revision'][:12]}: {_SAID[found['why']]}")
     for part, row in found["rows"].items():
         _put("known", f"rows.{part} {_compact(row)}")
+    for part, fields in found["gaps"].items():
+        for field, gaps in fields.items():
+            told = f"{gaps['late']} values came too late so far, {gaps['missed']} could not be read"
+            _put("gaps", f"rows.{part}.{field}: {told}")
+    if found["why"] in ("proposed", "silent"):
+        _put_state(found["own"])
     silence = found["silence"]
     if silence is not None:
         _put("why", f"{silence['clause']}: {silence['because']}")
@@ -156,7 +184,7 @@ def _put_instant(found: Mapping[str, Any]) -> None:
         for path in silence["missing"]:
             _put("read", f"{path} is missing")
         waits = "" if silence["wait_ms"] is None else f", for another {silence['wait_ms']} ms if nothing comes"
-        _put("state", f"{silence['state']}{waits}")
+        _put("", f"it is {silence['state']} now{waits}")
     for decision in found["decisions"]:
         _put("decision", f"{decision['intent']}, id {decision['lineage']['message_id']}")
         _put("", f"see: setpoint explain {decision['lineage']['message_id']}")

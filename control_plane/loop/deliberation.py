@@ -102,7 +102,7 @@ def as_recorded(decision: Decision, controls_revision: str, own: Any = None) -> 
         because=proposal.because[:BECAUSE_CHARS_MAX],
         expects=proposal.expects,
         controls_revision=controls_revision,
-        own=msgspec.UNSET if own is None else own,
+        own=own,
     )
 
 

@@ -22,6 +22,7 @@ from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, TICK
 from control_plane.messages.proposed import PERSON_PREFIX
 from control_plane.messages.wire import effect_of, outcome_of, proposed_of
 from control_plane.ports.expressions import ExpressionInvalid, Program, Scope
+from state.projections import Gaps
 from state.rows import Row
 
 Said = Decision | Verdict | Command | Effect | Context
@@ -39,13 +40,14 @@ class AgentFailure(Struct, frozen=True):
 
 class Done(Struct, frozen=True):
     """A step that is over. `notes` are counted: `duplicate`, `unmatched`; as is how many agents the event `missed` for
-    want of a field that they ask for."""
+    want of a field that they ask for, and in how many fields of which row parts it does not count."""
 
     row: Row
     said: tuple[Said, ...] = ()
     failures: tuple[AgentFailure, ...] = ()
     notes: tuple[str, ...] = ()
     missed: int = 0
+    gaps: tuple[tuple[str, Gaps], ...] = ()
 
 
 class Ask(Struct, frozen=True):
@@ -107,10 +109,10 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     if isinstance(taken, str):
         return Done(row, effects, (), (taken,))
     event = arrival.event
-    row = folding.fold(taken, arrival, controls)
+    row, gaps = folding.fold(taken, arrival, controls)
     listeners = controls.listeners.get(event.type)
     if listeners is None and not row.watches and event.type != DECISION_PROPOSED:
-        return Done(_with_health(row, event, subject, controls, arrival), effects)
+        return Done(_with_health(row, event, subject, controls, arrival), effects, gaps=gaps)
 
     shared = briefing.brief(row, event, subject, controls, arrival.heard, arrival.fleets)
     row = _with_health(row, event, subject, controls, arrival, shared)
@@ -121,7 +123,7 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     row, proposals, failures = _deliberate(awake, row, shared, controls)
     wanted = [*_brought(event, row, controls), *proposals]
     row, said = yield from _decided(wanted, before, row, arrival, shared, controls, _is_superseded(before, event))
-    return Done(row, (*effects, *contexts, *said), failures, missed=missed)
+    return Done(row, (*effects, *contexts, *said), failures, missed=missed, gaps=gaps)
 
 
 def _woken(row: Row, controls: Controls) -> tuple[Row, list[AgentInForce]]:

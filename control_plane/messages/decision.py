@@ -43,3 +43,5 @@ class Decision(Struct, frozen=True, kw_only=True):
     action_version: int = 0
     controls_revision: str = ""
     prompt_hash: str = ""
+    own: Any = None
+    """What the agent kept of the subject before the event, such as the state of a rule."""

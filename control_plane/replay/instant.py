@@ -23,6 +23,8 @@ from control_plane.ports.policy_engine import PolicyEngine
 from control_plane.replay.pinned import with_agents
 from control_plane.replay.recorded import whole_partition
 from control_plane.replay.run import Fold, batches
+from state.projections import Gaps
+from state.rows import Row, decode_row, decode_stored
 
 Why = Literal["proposed", "silent", "not shown", "decides apart", "not listening", "not in force"]
 
@@ -32,7 +34,8 @@ class Instant(Struct, frozen=True, kw_only=True):
 
     `proposed`: `decisions` says which. `silent`: `silence` says why, for agents that can tell; `rows` is what it was
     shown. `not shown`: the event was not folded, because it had come before or is a dead letter. `own` is what the
-    agent kept of the subject before the event.
+    agent kept of the subject before the event, `own_after` what it keeps now. `gaps` says of the rows that it reads, by
+    row and field, how many values did not count so far.
     """
 
     partition: int
@@ -44,6 +47,8 @@ class Instant(Struct, frozen=True, kw_only=True):
     controls_revision: str = ""
     rows: dict[str, Any] = {}
     own: Any = None
+    own_after: Any = None
+    gaps: dict[str, dict[str, Gaps]] = {}
     silence: Silence | None = None
     decisions: tuple[Decision, ...] = ()
 
@@ -67,7 +72,9 @@ async def instant(
         await fold.take(batch)
         if batch[-1].offset >= record.offset:
             break
-    return spying.seen(record)
+    stored = fold.get(event.subject.encode())
+    row = decode_row(decode_stored(stored).row) if stored is not None else Row(subject=event.subject)
+    return spying.seen(record, row)
 
 
 def _find(reader: LogReader, event_id: str) -> tuple[Record, Event] | None:
@@ -95,12 +102,13 @@ class _SpyingControls:
         self._event = event
         self._spy: _Spy | None = None
         self._found: AgentInForce | None = None
+        self._in_force: Controls | None = None
         self._revision = ""
 
     def at(self, revision: str) -> Controls:
         """The controls of a revision."""
         found = self._controls.at(revision)
-        self._revision = revision
+        self._revision, self._in_force = revision, found
         self._found = found.agent(self._agent)
         if self._found is None or self._found.slow:
             return found
@@ -110,8 +118,8 @@ class _SpyingControls:
             found, lambda each: replace(each, agent=spy, gate=None) if each.agent.name == self._agent else each
         )
 
-    def seen(self, record: Record) -> Instant:
-        """What came of it."""
+    def seen(self, record: Record, row: Row) -> Instant:
+        """What came of it. `row` is that of its subject, with the event in it."""
         instant = Instant(
             partition=record.partition,
             offset=record.offset,
@@ -128,7 +136,15 @@ class _SpyingControls:
         if self._found.slow:
             return replace(instant, why="decides apart")
         assert self._spy is not None, "an agent that decides here is spied on"
-        return self._spy.noted(instant)
+        return self._spy.noted(replace(instant, gaps=self._gaps(row), own_after=row.own.get(self._agent)))
+
+    def _gaps(self, row: Row) -> dict[str, dict[str, Gaps]]:
+        assert self._found is not None, "the agent was in force"
+        assert self._in_force is not None, "so were the controls that hold it"
+        projections = self._in_force.projections
+        reads = [part for part in self._found.agent.reads if part in row.parts and part in projections]
+        found = {part: projections[part].gaps(row.parts[part]) for part in reads}
+        return {part: gaps for part, gaps in found.items() if gaps}
 
 
 class _Spy:

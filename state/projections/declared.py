@@ -122,6 +122,14 @@ class Projection:
         }
         return {name: gaps for name, gaps in found.items() if gaps.late or gaps.missed}
 
+    def new_gaps(self, before: Kept | None, after: Kept) -> Gaps | None:
+        """In how many fields one event did not count: in none, as a rule, and that is None."""
+        late, missed = after[_LATE], after[_MISSED]
+        if before is not None and late is before[_LATE] and missed is before[_MISSED]:
+            return None
+        found = Gaps(_more(late, before, _LATE), _more(missed, before, _MISSED))
+        return found if found.late or found.missed else None
+
     def _plan(
         self, event_type: str, fields: Iterable[Field], made: Mapping[str, Fold]
     ) -> tuple[tuple[ReadValue | None, tuple[tuple[int, Add], ...]], ...]:
@@ -147,6 +155,11 @@ class Projection:
         at = (slot - _FIRST) * _KEY_CHARS
         key = self._keys[at : at + _KEY_CHARS]
         kept[gap] = {**kept[gap], key: kept[gap].get(key, 0) + 1}
+
+
+def _more(after: Mapping[str, int], before: Kept | None, gap: int) -> int:
+    counted: Mapping[str, int] = before[gap] if before is not None else {}
+    return sum(n - counted.get(key, 0) for key, n in after.items())
 
 
 _FOLDS: Mapping[str, Callable[[Field], Fold]] = {

@@ -200,9 +200,11 @@ def a_world(audit: Audit | None = None, **changes: Any) -> World:
 class Loop:
     """A real loop in memory, whose messages a test records."""
 
-    def __init__(self, *, answer: str = "allow", status: Status = "succeeded") -> None:
+    def __init__(
+        self, *, answer: str = "allow", status: Status = "succeeded", controls: Controls | None = None
+    ) -> None:
         ruling = Ruling(answer=answer, reasons=(Reason("routine", "it is routine", "test"),), revision="p1")  # type: ignore[arg-type]
-        self._cycle = Cycle(a_workspace(), lambda question: ruling, lambda command: status)
+        self._cycle = Cycle(controls or a_workspace(), lambda question: ruling, lambda command: status)
 
     def feed(self, event: Event, at_ms: int = NOW_MS) -> list[Any]:
         """The event and all that the loop said about it, in order."""

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from control_plane.adapters.memory import MemoryBackbone, MemoryLog
 from control_plane.adapters.telemetry import Telemetry
 from control_plane.adapters.telemetry.tally import LABEL_SETS_MAX, Tally
+from control_plane.catalogue import ControlItem
 from control_plane.executors.dispatch import DispatchCounters
 from control_plane.messages import Question, Ruling
 from control_plane.partition import Partitions
@@ -34,9 +35,11 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
     return found
 
 
-async def after(telemetry: Telemetry, *values: object, engine: ScriptedEngine | None = None) -> dict[str, float]:
+async def after(
+    telemetry: Telemetry, *values: object, engine: ScriptedEngine | None = None, health: ControlItem | None = None
+) -> dict[str, float]:
     """The metrics after events went through a real loop on a log in memory."""
-    wanted = control_set(intent(), row(), rule(), agent("breaks", "raise RuntimeError('no')"))
+    wanted = control_set(intent(), health or row(), rule(), agent("breaks", "raise RuntimeError('no')"))
     log = MemoryLog(lambda: NOW_MS)
     backbone = MemoryBackbone(log)
     partitions = Partitions(engine=engine or ScriptedEngine(), controls=ControlsAt(wanted), observer=telemetry)
@@ -48,6 +51,15 @@ async def after(telemetry: Telemetry, *values: object, engine: ScriptedEngine | 
     counted = samples(telemetry.registry)
     await backbone.stop()
     return counted
+
+
+async def test_values_that_come_too_late_for_their_window_are_counted_by_row() -> None:
+    windowed = row(fields={"recent": {"max": {"of": "data.rss", "window": "1m"}}})
+    late = event(data={"rss": 2.0}, message_id="late", at_ms=NOW_MS - 120_000)
+
+    counted = await after(Telemetry(), output(event(data={"rss": 1.0})), output(late), health=windowed)
+
+    assert counted["setpoint_late_values_total{row=health}"] == 1
 
 
 async def test_everything_that_the_loop_says_is_counted_by_what_it_is() -> None:
@@ -62,6 +74,7 @@ async def test_everything_that_the_loop_says_is_counted_by_what_it_is() -> None:
 
     assert counted["setpoint_events_total{type=service.measured}"] == 4
     assert counted["setpoint_rules_missed_total{type=service.measured}"] == 1
+    assert counted["setpoint_expression_misses_total{row=health}"] == 1
     assert counted["setpoint_event_notes_total{note=duplicate}"] == 1
     assert counted["setpoint_decisions_total{agent=memory_guard,intent=restart_service}"] == 1
     assert counted["setpoint_verdicts_total{answer=allow,code=fine,stage=policy}"] == 1

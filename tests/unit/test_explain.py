@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from control_plane.adapters.memory import MemoryBackbone, MemoryLog, VirtualClock
+from control_plane.messages.wire import utc
 from control_plane.partition import Partitions
 from control_plane.replay import Instant, instant
+from state.projections import Gaps
 from tests import builders
 from tests.builders import NOW_MS, event
 from tests.unit.api_world import Loop, MemoryAudit
 from tests.unit.cli_world import Served, served
 
-PATIENT = builders.control_set(builders.intent(), builders.row(), builders.rule(**{"for": "10s", "reads": ["health"]}))
+ITEMS = (builders.intent(), builders.row(), builders.rule(**{"for": "10s", "reads": ["health"]}))
+PATIENT = builders.control_set(*ITEMS)
 CONTROLS = builders.ControlsAt(PATIENT)
 
 
@@ -80,10 +83,30 @@ def test_people_read_it_in_the_order_in_which_it_came_about(service: Served) -> 
 
     labels = [line[:10].strip() for line in answer.stdout.splitlines() if line[:10].strip()]
     assert list(dict.fromkeys(labels)) == [
-        "event", "known", "facts", "decision", "guard", "verdict", "command", "outcome", "effect",
+        "event", "known", "facts", "state", "decision", "guard", "verdict", "command", "outcome", "effect",
     ]  # fmt: skip
     assert "rows.health" in answer.stdout
     assert "allow at policy" in answer.stdout
+
+
+def test_the_state_that_the_rule_had_before_is_shown_with_its_times(service: Served) -> None:
+    loop = Loop(controls=builders.controls(*ITEMS))
+    service.record(*loop.feed(event(data={"rss": 500.0}, message_id="first")))
+    service.record(*loop.feed(event(data={"rss": 510.0}, message_id="then", at_ms=NOW_MS + 10_000), NOW_MS + 10_000))
+    [decision] = json.loads(service.setpoint("decisions", "list", "--json").stdout)
+
+    dossier, shown = explained(service, decision["id"]), service.setpoint("explain", decision["id"]).stdout
+
+    assert dossier["decision"]["own"]["state"] == "pending"
+    assert dossier["decision"]["own"]["since_ms"] == NOW_MS
+    assert f"state     the rule was pending since {utc(NOW_MS).isoformat(timespec='milliseconds')[:23]}Z" in shown
+
+
+def test_a_rule_that_was_inactive_had_kept_nothing(service: Served) -> None:
+    decision = one_round(service)[1]
+
+    assert explained(service, decision.lineage.message_id)["decision"]["own"] is None
+    assert "a rule that was inactive" in service.setpoint("explain", decision.lineage.message_id).stdout
 
 
 def test_a_guard_that_stopped_it_is_named_and_those_behind_it_were_not_asked(service: Served) -> None:
@@ -174,6 +197,27 @@ async def test_a_field_that_was_missing_is_named() -> None:
     assert found is not None
     assert found.silence is not None
     assert found.silence.missing == ("data.rss",)
+
+
+async def test_what_its_rows_could_not_read_or_take_is_counted_by_field() -> None:
+    log = await a_log(("a", {"cpu": 1.0}), ("b", {"cpu": 2.0}), ("c", {"rss": 5.0}))
+
+    before, after = await asked(log, "a"), await asked(log, "c")
+
+    assert before is not None
+    assert after is not None
+    assert before.gaps == {"health": {"rss": Gaps(late=0, missed=1)}}
+    assert after.gaps == {"health": {"rss": Gaps(late=0, missed=2)}}
+
+
+async def test_what_the_agent_keeps_is_told_as_it_was_before_and_as_it_is_now() -> None:
+    log = await a_log(("a", {"rss": 500.0}))
+
+    found = await asked(log, "a")
+
+    assert found is not None
+    assert found.own is None
+    assert found.own_after["state"] == "pending"
 
 
 async def test_a_rule_that_proposed_says_which_decision() -> None:

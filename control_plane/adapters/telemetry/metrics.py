@@ -12,6 +12,7 @@ from control_plane.adapters.telemetry.tally import Tally
 from control_plane.loop.step import Done
 from control_plane.messages import Command, DeadLetter, Decision, Effect, Event, Verdict
 from control_plane.messages.event import OUTCOME_PREFIX
+from state.projections import Gaps
 
 _NO_REASON: Final = "none"
 
@@ -33,6 +34,18 @@ class Telemetry:
             "setpoint_rules_missed",
             "Rules that could not match an event because a field that they read is missing or of another type.",
             ("type",),
+            registry,
+        )
+        self._late = Tally(
+            "setpoint_late_values",
+            "Values that came too late for the window of a row's field; how late is allowed stands in the row.",
+            ("row",),
+            registry,
+        )
+        self._unread = Tally(
+            "setpoint_expression_misses",
+            "Values that a row's field did not take: missing, of another type, or too large.",
+            ("row",),
             registry,
         )
         self._decisions = Tally("setpoint_decisions", "Decisions proposed.", ("agent", "intent"), registry)
@@ -69,6 +82,8 @@ class Telemetry:
             self._outcomes.add(str(event.data.get("intent", "")), event.type.removeprefix(OUTCOME_PREFIX))
         if done.missed:
             self._missed.add(event.type, many=done.missed)
+        for part, gaps in done.gaps:
+            self._count_gaps(part, gaps)
         for note in done.notes:
             self._notes.add(note)
         for failure in done.failures:
@@ -105,6 +120,12 @@ class Telemetry:
     def watch_slow_agents(self, counts: SlowAgentCounts) -> None:
         """Show what slow agents count."""
         self.registry.register(SlowAgentsCollector(counts))
+
+    def _count_gaps(self, part: str, gaps: Gaps) -> None:
+        if gaps.late:
+            self._late.add(part, many=gaps.late)
+        if gaps.missed:
+            self._unread.add(part, many=gaps.missed)
 
     def _say(self, message: object) -> None:
         match message:
