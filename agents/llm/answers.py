@@ -12,7 +12,16 @@ from typing import Any, Final, NoReturn
 import msgspec
 from msgspec import Struct
 
-from agents.llm.schema import BECAUSE_CHARS_MAX, NONE, answer_schema, without_absent
+from agents.llm.schema import (
+    BECAUSE_CHARS_MAX,
+    NONE,
+    answer_schema,
+    form,
+    nothing,
+    whole,
+    with_absent,
+    without_absent,
+)
 from control_plane.sdk import GrantedIntent, NoDecision, SchemaLanguage, SchemaViolation, Validator
 
 ANSWER_CHARS_MAX: Final = 16_000
@@ -40,7 +49,8 @@ class AnswerForm:
         """Raises SchemaUnfit and SchemaInvalid."""
         self.granted = dict(granted)
         self.schema = answer_schema(granted)
-        self._whole: Validator = schemas.compile(self.schema)
+        self._forms: dict[str, Validator] = {NONE: schemas.compile(whole(nothing()))}
+        self._forms.update({name: schemas.compile(whole(form(name, each))) for name, each in granted.items()})
         self._parameters = {name: schemas.compile(intent.parameters) for name, intent in granted.items()}
 
     def proposal(self, answer: Mapping[str, Any]) -> Proposal | None:
@@ -63,14 +73,18 @@ class AnswerForm:
 
     def _decision(self, text: str) -> dict[str, Any]:
         value = _decoded(text)
-        named = _intent_named(value)
-        if named is not None and named != NONE and named not in self.granted:
-            _refuse("outside_grant", f"the model proposed {named!r}, which the agent may not")
+        decision = value.get("decision") if isinstance(value, dict) else None
+        intent = decision.get("intent") if isinstance(decision, dict) else None
+        if not isinstance(decision, dict) or not isinstance(intent, str):
+            _refuse("wrong_schema", "the answer does not have the form that was asked for: no decision with an intent")
+        if intent not in self._forms:
+            _refuse("outside_grant", f"the model proposed {intent!r}, which the agent may not")
+        if intent in self.granted and "parameters" in decision:
+            decision["parameters"] = with_absent(decision["parameters"], self.granted[intent].parameters)
         try:
-            self._whole.check(value)
-        except (SchemaViolation, ValueError) as exc:
-            _refuse("wrong_schema", f"the answer does not have the form that was asked for: {exc}")
-        decision: dict[str, Any] = value["decision"]
+            self._forms[intent].check(value)
+        except SchemaViolation as exc:
+            _refuse("wrong_schema", f"the answer does not have the form that was asked for: {exc.field}: {exc.detail}")
         return decision
 
 
@@ -123,12 +137,6 @@ def _unfit(value: Any) -> str | None:
                 return "the answer holds a whole number that is too large"
         level = below
     return None
-
-
-def _intent_named(value: Any) -> str | None:
-    decision = value.get("decision") if isinstance(value, dict) else None
-    named = decision.get("intent") if isinstance(decision, dict) else None
-    return named if isinstance(named, str) else None
 
 
 def _sentence(text: str) -> str:

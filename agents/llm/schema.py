@@ -20,6 +20,11 @@ LIST_ITEMS_MAX: Final = 32
 
 DEPTH_MAX: Final = 8
 
+_BECAUSE: Final = {
+    "type": "string",
+    "maxLength": BECAUSE_CHARS_MAX,
+    "description": "One sentence for the people on call.",
+}
 _DURATION_PATTERN: Final = r"^\d+(\.\d+)?(ms|s|m|h)$"
 _NUMBER: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _KEPT: Final[Mapping[str, tuple[str, ...]]] = {
@@ -46,15 +51,27 @@ class SchemaUnfit(ValueError):
 
 def answer_schema(granted: Mapping[str, GrantedIntent]) -> dict[str, Any]:
     """The schema of an answer of whoever was granted these. Raises SchemaUnfit."""
-    because = {"type": "string", "maxLength": BECAUSE_CHARS_MAX, "description": "One sentence for the people on call."}
-    nothing = _closed({"intent": {"type": "string", "enum": [NONE]}, "because": because})
-    forms = [nothing]
-    for name, intent in sorted(granted.items()):
-        known = {"intent": {"type": "string", "enum": [name]}, "parameters": strict(intent.parameters)}
-        confidence = {"type": "number", "minimum": 0, "maximum": 1}
-        form = _closed({**known, "confidence": confidence, "because": because})
-        forms.append({**form, "description": intent.description[:TEXT_CHARS_MAX]} if intent.description else form)
-    return _closed({"decision": {"anyOf": forms}})
+    return _closed(
+        {"decision": {"anyOf": [nothing(), *(form(name, intent) for name, intent in sorted(granted.items()))]}}
+    )
+
+
+def nothing() -> dict[str, Any]:
+    """The form of proposing nothing."""
+    return _closed({"intent": {"type": "string", "enum": [NONE]}, "because": _BECAUSE})
+
+
+def form(name: str, intent: GrantedIntent) -> dict[str, Any]:
+    """The form of proposing an intent. Raises SchemaUnfit."""
+    parameters = strict(intent.parameters, (name, "parameters"))
+    said = {"intent": {"type": "string", "enum": [name]}, "parameters": parameters}
+    closed = _closed({**said, "confidence": {"type": "number", "minimum": 0, "maximum": 1}, "because": _BECAUSE})
+    return {**closed, "description": intent.description[:TEXT_CHARS_MAX]} if intent.description else closed
+
+
+def whole(decision: dict[str, Any]) -> dict[str, Any]:
+    """The answer around one form of decision."""
+    return _closed({"decision": decision})
 
 
 def strict(schema: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -85,6 +102,17 @@ def without_absent(value: Any, schema: Mapping[str, Any]) -> Any:
         }
     if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         return [without_absent(inner, schema["items"]) for inner in value]
+    return value
+
+
+def with_absent(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Parameters as a strict answer has them: not every server insists that what is not there is said to be null."""
+    if isinstance(value, dict) and isinstance(schema.get("properties"), Mapping):
+        known, required = schema["properties"], schema.get("required", ())
+        there = {key: with_absent(inner, known.get(key, {})) for key, inner in value.items()}
+        return {**{key: None for key in known if key not in required}, **there}
+    if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        return [with_absent(inner, schema["items"]) for inner in value]
     return value
 
 

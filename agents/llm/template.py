@@ -52,7 +52,8 @@ def as_data(value: Any) -> str:
     """A value as a model is shown it."""
     try:
         # ASCII only: no line break and no invisible letter of the data reaches the prompt as such.
-        text = json.dumps(value, ensure_ascii=True, default=str, separators=(", ", ": "))
+        # Sorted, so that the same context is always the same question: expressions give maps in any order.
+        text = json.dumps(value, ensure_ascii=True, sort_keys=True, default=str)
     except (TypeError, ValueError, RecursionError):
         return MISSING
     return text if len(text) <= VALUE_CHARS_MAX else f"{text[:VALUE_CHARS_MAX]}... (cut off)"

@@ -32,10 +32,16 @@ Declarations = str | Path | Sequence[str | Path]
 
 HEADS = ("intent", "row", "fleet", "rule", "llm", "reference")
 FOLDERS = ("intents", "rows", "fleets", "agents", "prompts", "schemas", "reference")
+NO_PROMPTS: Mapping[str, str] = {}
 KIND_OF_SUFFIX: Mapping[str, str] = {".py": "agent", ".json": "schema", ".md": "prompt"}
 
 
-def controls_of(agents: Sequence[Agent | SlowAgent], declarations: Declarations, subject_kind: str) -> Controls:
+def controls_of(
+    agents: Sequence[Agent | SlowAgent],
+    declarations: Declarations,
+    subject_kind: str,
+    prompts: Mapping[str, str] = NO_PROMPTS,
+) -> Controls:
     """The controls that these make together. Intents that are named and not declared have no limits."""
     expressions = CelExpressions()
     by_name: Mapping[str, Any] = {agent.name: agent for agent in agents}
@@ -53,6 +59,7 @@ def controls_of(agents: Sequence[Agent | SlowAgent], declarations: Declarations,
 
     items = _items([declarations] if isinstance(declarations, str | Path) else declarations)
     items += [ControlItem("agent", name, "") for name in by_name]
+    items += [ControlItem("prompt", name, text) for name, text in prompts.items()]
     tools = Tools(expressions=expressions, schemas=JsonSchemas(), agents={"rule": rule, "llm": llm, "agent": python})
     named = {intent for item in items if item.kind in tools.agents for intent in tools.agents[item.kind](item).intents}
     declared = {item.name for item in items if item.kind == "intent"}

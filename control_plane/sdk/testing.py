@@ -73,6 +73,7 @@ class Loop:
         executor: Callable[[Command], Status] = succeed,
         subject_kind: str = "service",
         tools: Tools | None = None,
+        prompts: Mapping[str, str] | None = None,
     ) -> None:
         """A loop with these agents.
 
@@ -82,6 +83,7 @@ class Loop:
                 folder of a whole workspace.
             policy: rules on every decision that no guard stops.
             executor: carries out every command at once.
+            prompts: texts of prompts by name, for agents that ask a language model.
             tools: what slow agents may ask, by name; what they learn is in `learnt`.
             subject_kind: for intents that agents and rules name and nobody declares: they are declared without limits.
         """
@@ -90,7 +92,7 @@ class Loop:
         self.now_ms = START_MS
         self._tools = tools or {}
         self._tools_log = ToolsLog()
-        self._cycle = Cycle(controls_of(agents, declarations, subject_kind), policy, executor)
+        self._cycle = Cycle(controls_of(agents, declarations, subject_kind, prompts or {}), policy, executor)
         self._events = 0
 
     @property
@@ -193,7 +195,7 @@ class Loop:
             append=keep, clock=_Standing(self.now_ms), log=self._tools_log, tools=self._tools, counts=SlowCounts()
         )
         _wait_for(SlowAgents(find, outside).take(topics.CONTEXTS, 0, [record]))
-        self.learnt += [decode(found.value, Learnt) for found in answers if b'"tool.result"' in found.value]
+        self.learnt += [decode(found.value, Learnt) for found in answers if b'"type":"tool.result"' in found.value]
         event = decode_event(answers[-1].value, self.now_ms)
         if event.data["problem"]:
             raise Refused(f"{context.agent}: {event.data['problem']}")
