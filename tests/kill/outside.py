@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from contextlib import closing
-from pathlib import Path
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -13,10 +13,11 @@ from control_plane.messages import topics
 from control_plane.ports.backbone import LOOP_GROUP
 from control_plane.ports.log_reader import LogReader
 from control_plane.replay import state_hash
+from tests.databases import server
 from tests.kill.history import Findings
 
 
-def check_outside(reader: LogReader, audit: Path) -> Findings:
+def check_outside(reader: LogReader, store: str) -> Findings:
     """Everything on `events.v1` was taken, and everything on the log was recorded, once."""
     findings = Findings()
     ends = {n: reader.bounds(topics.EVENTS, n)[1] for n in range(reader.partitions(topics.EVENTS))}
@@ -29,7 +30,7 @@ def check_outside(reader: LogReader, audit: Path) -> Findings:
         for partition in range(reader.partitions(topic))
         for record in reader.read(topic, partition)
     }
-    recorded, copies = recorded_messages(audit)
+    recorded, copies = recorded_messages(store)
     findings.counts["recorded"] = len(recorded)
     findings.wrong("I6", "records that the audit store does not hold", on_log.keys() - recorded.keys() - copies)
     findings.wrong("I6", "records that only the audit store holds", (recorded.keys() | copies) - on_log.keys())
@@ -46,13 +47,28 @@ def live_state(reader: LogReader) -> str:
     return state_hash((n, key, value) for (n, key), value in rows.items() if value)
 
 
-def recorded_messages(audit: Path) -> tuple[dict[tuple[str, int, int], bytes], set[tuple[str, int, int]]]:
+def recorded_messages(store: str) -> tuple[dict[tuple[str, int, int], bytes], set[tuple[str, int, int]]]:
     """Bodies of the audit store by position, and the positions of further copies."""
-    with closing(sqlite3.connect(f"file:{audit}?mode=ro", uri=True)) as database:
-        kept = database.execute("SELECT topic, log_partition, log_offset, body FROM messages")
-        recorded = {(topic, partition, offset): body for topic, partition, offset, body in kept}
-        copies = set(database.execute("SELECT topic, log_partition, log_offset FROM message_copies"))
-    return recorded, copies
+    kept, copied = _rows_of(store)
+    return {(topic, partition, offset): body for topic, partition, offset, body in kept}, {tuple(row) for row in copied}
+
+
+def _rows_of(store: str) -> list[list[Any]]:
+    queries = (
+        "SELECT topic, log_partition, log_offset, body FROM messages",
+        "SELECT topic, log_partition, log_offset FROM message_copies",
+    )
+    if store.startswith("postgresql"):
+        return asyncio.run(asked_of_postgres(store, *queries))
+    file = store.partition(":///")[2]
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        return [database.execute(query).fetchall() for query in queries]
+
+
+async def asked_of_postgres(url: str, *queries: str) -> list[list[Any]]:
+    """The rows of each query, over a connection of our own."""
+    async with server(url) as connection:
+        return [list(await connection.fetch(query)) for query in queries]
 
 
 def leave_kafka_as_it_was(url: str) -> None:

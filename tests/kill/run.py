@@ -50,6 +50,8 @@ class Ordeal:
     launcher: tuple[str, ...] = (sys.executable, "-m", "control_plane.cli.main")
     faults: tuple[str, ...] = (*POINTS, ANY_TIME, ANY_TIME)
     settle_timeout_s: float = SETTLE_TIMEOUT_S
+    store: str = ""
+    """The store's URL, if it is not the SQLite beside the workspace."""
     kills: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -57,6 +59,7 @@ class Ordeal:
         self.workspace = self.root / "workspace"
         self.url = f"http://127.0.0.1:{_free_port()}"
         self.log = self.root / "service.log"
+        self.store = self.store or f"sqlite+aiosqlite:///{self.workspace}/data/audit.db"
 
     def run(self, kills: int, killed: Callable[[int], None] = lambda acknowledged: None) -> Findings:
         """Kill it so many times under load, let it finish, and judge what came of it, replays of the log included."""
@@ -107,6 +110,7 @@ class Ordeal:
             "SETPOINT_BACKBONE": self.backbone,
             "SETPOINT_LISTEN": self.url.removeprefix("http://"),
             "SETPOINT_API_KEY": KEY,
+            "SETPOINT_STORE": self.store,
         }
         with self.log.open("ab") as log:
             service = subprocess.Popen(
@@ -140,7 +144,7 @@ class Ordeal:
         while True:
             with closing(open_log_reader(self.backbone)) as reader:
                 findings = check(reader, self.scene, load)
-                findings.add(check_outside(reader, self.workspace / "data" / "audit.db"))
+                findings.add(check_outside(reader, self.store))
             if not findings.violations or time.monotonic() > until:
                 return findings
             time.sleep(0.5)
