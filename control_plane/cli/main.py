@@ -17,9 +17,11 @@ from control_plane.cli import (
     events,
     explain,
     log,
+    opa,
     people,
     policy,
     service,
+    simulate,
     workspace,
 )
 from control_plane.cli.completion import COMPLETE_VARIABLE
@@ -67,8 +69,10 @@ for module in (
     decisions,
     explain,
     policy,
+    opa,
     dlq,
     log,
+    simulate,
     demo,
     doctor,
     completion,

@@ -48,6 +48,11 @@ def service_at(url: str | None, workspace: Path) -> tuple[str, str]:
     return _checked(given or _listening(settings)), key or _kept_key(settings)
 
 
+def service_url(url: str | None, settings: Settings) -> str:
+    """Where the service is. Raises CommandError when it cannot be told."""
+    return _checked(url or os.environ.get(URL_VARIABLE) or _listening(settings))
+
+
 def _listening(settings: Settings) -> str:
     if settings.listen_port == 0:
         raise CommandError(

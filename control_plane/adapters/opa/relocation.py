@@ -4,6 +4,8 @@
 becomes `data.setpoint.sets.r_REVISION.`: a revision sees its own packages and its own data, and nothing else. `input.`
 becomes `data.setpoint.question.asked.`, a rule that is the input: OPA indexes what compares the input with constants
 and then leaves out whole rules, with the errors that they would have ended in. regorus looks at them, and so must OPA.
+What `some` and `every` walk goes through a function that ends in an error where there is nothing to walk: by itself OPA
+walks a number as if it were empty.
 
 Lines stay where they are, so that an error still names the user's.
 """
@@ -27,8 +29,28 @@ from control_plane.ports.policy_engine import PolicySet
 ROOT: Final = "setpoint"
 """All that a bundle holds lies below it."""
 
-QUESTION: Final = ("setpoint/question.rego", b"package setpoint.question\n\nasked := input\n")
+QUESTION: Final = (
+    "setpoint/question.rego",
+    b"""package setpoint.question
+
+asked := input
+
+walked(given) := given if is_array(given)
+
+walked(given) := given if is_object(given)
+
+walked(given) := given if is_set(given)
+
+# There is no other way to end in an error than a function that does.
+walked(given) := to_number("what is walked is no array, object or set") if {
+	not is_array(given)
+	not is_object(given)
+	not is_set(given)
+}
+""",
+)
 _ASKED: Final = ("data", "setpoint", "question", "asked")
+_WALKED: Final = "data.setpoint.question.walked("
 
 _REVISION: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
 _NO_SLUG: Final = re.compile(r"[^a-z0-9_]+")
@@ -104,7 +126,12 @@ def _moved(module: Module, revision: str) -> bytes:
             new = {"data": ("data", *own), "input": _ASKED}.get(node["value"]) if kind == "Var" else None
             if new is not None:
                 edits.append((node["span"]["start"], node["span"]["end"], ".".join(new)))
+            walked = {"SomeIn": "collection", "Every": "domain"}.get(kind)
+            if walked is not None:
+                span = next(iter(node[walked].values()))["span"]
+                edits += [(span["start"], span["start"], _WALKED), (span["end"], span["end"], ")")]
     text = module.source
+    # From the back. Where one is put before what another replaces, the replacing comes first.
     for start, end, put in sorted(set(edits), reverse=True):
         text = text[:start] + put.encode() + text[end:]
     _check_move(module, text.decode(), own)

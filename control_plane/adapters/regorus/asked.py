@@ -3,6 +3,7 @@
 Reading an input costs an engine as much as ruling on it, and sending it costs more.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,7 +15,13 @@ from control_plane.adapters.regorus.weighing import NoRuling
 INPUT_BYTES_MAX: Final = 512 * 1024
 """Of what the policies read of the input."""
 
+INPUT_DEPTH_MAX: Final = 100
+"""Lists and objects within one another. regorus reads no more than 128; OPA must not read what regorus refuses."""
+
 _encode = msgspec.json.Encoder().encode
+
+_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 _All: Final = None
 _Tree = dict[str, tuple[str, ...] | None]
@@ -34,7 +41,17 @@ class InputView:
             raise NoRuling(f"the input is no JSON ({exc})") from exc
         if len(encoded) > INPUT_BYTES_MAX:
             raise NoRuling(f"the input has {len(encoded)} bytes, more than {INPUT_BYTES_MAX}")
+        if encoded.count(b"{") + encoded.count(b"[") > INPUT_DEPTH_MAX and _depth(encoded) > INPUT_DEPTH_MAX:
+            raise NoRuling(f"the input is nested more than {INPUT_DEPTH_MAX} deep")
         return encoded
+
+
+def _depth(encoded: bytes) -> int:
+    depth = deepest = 0
+    for mark in _BRACKETS.finditer(_TEXTS.sub(b"", encoded)):
+        depth += 1 if mark.group() in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _tree_of(reads: frozenset[InputPath]) -> _Tree | None:
