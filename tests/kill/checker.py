@@ -132,17 +132,17 @@ def _check_order(history: History, sent: list[str], findings: Findings) -> None:
     findings.wrong("I8", "subjects whose facts are out of order", _out_of_order(facts))
     at = {id: (place.partition, place.offset) for id, place in history.first_places.items()}
     for name, messages in (("decisions", history.decisions), ("commands", history.commands)):
-        # A cause that the log lacks is a finding of its own.
+        # A cause that the log lacks is a finding of its own, and while the log still grows none at all.
         known = ((found.subject, at.get(_cause(history, id))) for id, found in messages.items())
         causes = [(subject, place) for subject, place in known if place is not None]
         findings.wrong("I8", f"subjects whose {name} are out of order", _out_of_order(causes))
 
 
 def _cause(history: History, message_id: str) -> str:
-    """The event that a decision or a command follows from."""
+    """The event that a decision or a command follows from; empty when the log was read before its decision stood."""
     command = history.commands.get(message_id)
-    decision = history.decisions[command.decision_id if command is not None else message_id]
-    return str(decision.lineage.causation_id)
+    decision = history.decisions.get(command.decision_id if command is not None else message_id)
+    return str(decision.lineage.causation_id) if decision is not None else ""
 
 
 def _out_of_order(found: Iterable[tuple[str, Any]]) -> list[str]:
