@@ -1,6 +1,6 @@
 # One command file: CI runs exactly what a developer runs. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format services services-stop kills bench lock clean
+.PHONY: help setup demo test lint format services services-stop kills poison bench lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -52,6 +52,9 @@ services-stop: ## Stop those parts; what they hold is kept
 
 kills: setup ## Kill the real service N times under load and check what the world saw (N=20, BACKBONE=, WORKSPACE=orders)
 	@$(BIN)/python -m tests.kill --kills $(N) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(WORKSPACE),--workspace $(WORKSPACE))
+
+poison: setup ## Write N records of every kind of poison onto a log, then mend and redrive (N=20, BACKBONE=)
+	@$(BIN)/python -m tests.poison --each $(N) $(if $(BACKBONE),--backbone $(BACKBONE))
 
 bench: setup ## Measure against stock Faust and, with Java 17, against ansible-rulebook
 	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))

@@ -1,0 +1,79 @@
+"""What is redriven after the mend has exactly one effect, on both backbones, whoever asks and whoever dies."""
+
+import asyncio
+
+from tests.poison.house import House, subjects
+from tests.poison.kinds import UNDECLARED, good
+from tests.poison.redrive import MENDED, bury, letters, letters_at_least, not_once, sweep
+
+MACHINES = subjects(12, "mended")
+
+
+async def test_before_the_mend_nothing_goes_back_and_after_it_each_event_has_one_effect(house: House) -> None:
+    async with house.alive() as life, life.client() as client:
+        ids = await bury(life, MACHINES)
+        early = await sweep(client)
+        await life.apply(**MENDED)
+
+        # Everybody at once, one by one and all together.
+        answers = await asyncio.gather(
+            *(client.post(f"/v1/dead-letters/{id}/redrive") for id in ids for _ in range(2)),
+            *(sweep(client) for _ in range(3)),
+        )
+        found = await life.until(lambda found: found.outcomes.keys() >= set(MACHINES))
+
+        assert [early["done"], len(early["refused"])] == [[], 12]
+        assert {answer.status_code for answer in answers[:24]} == {200}
+        assert not_once(found, MACHINES) == []
+
+    async with house.alive() as life, life.client() as client:
+        redriven = await letters(client, "redriven")
+        again = [await client.post(f"/v1/dead-letters/{id}/redrive") for id in ids]
+        for machine in MACHINES:
+            # The producer itself sends the event once more, and another one behind it.
+            await life.send(good(machine, 1, type=UNDECLARED), key=machine.encode())
+            await life.send(good(machine, 2, data={"celsius": 20.0}), key=machine.encode())
+        await life.send(good("machine/last", 1), key=MACHINES[0].encode())
+        found = await life.until(lambda found: found.outcomes["machine/last"] == 1)
+
+        assert sorted(letter["id"] for letter in redriven) == sorted(ids)
+        assert [answer.json()["state"] for answer in again] == ["redriven"] * 12
+        assert not_once(found, MACHINES) == []
+        assert found.buried == 12
+
+
+BROKEN = f"""\
+from control_plane.sdk import Agent
+
+
+class Broken(Agent):
+    name = "broken"
+    version = "1.0.0"
+    listens_to = ("{UNDECLARED}",)
+    intents = ("slow_down",)
+
+    def decide(self, context):
+        raise ValueError("not today")
+"""
+"""An agent that fails where the door cannot know it."""
+
+
+async def test_what_is_buried_again_is_a_new_letter_that_follows_from_the_first(house: House) -> None:
+    async with house.alive() as life, life.client() as client:
+        [first] = await bury(life, ["machine/a"])
+        await life.apply(**{"agents/broken.py": BROKEN})
+
+        await sweep(client)
+        [second] = await letters_at_least(client, "open", 1)
+        shown = (await client.get(f"/v1/dead-letters/{first}")).json()
+
+    assert (second["code"], second["agent"]) == ("agent_failed", "broken")
+    assert second["causation_id"] == first
+    assert second["correlation_id"] == shown["correlation_id"]
+    assert (shown["state"], shown["again"]) == ("redriven", second["id"])
+    to = shown["resolution"]
+    assert [to["to_topic"], to["to_partition"], to["to_offset"]] == [
+        second["from_topic"],
+        second["from_partition"],
+        second["from_offset"],
+    ]
