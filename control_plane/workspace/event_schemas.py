@@ -1,6 +1,8 @@
 """`schemas/*.json`: the JSON Schemas of a user's own event types, named after the type."""
 
+import json
 import re
+from collections import Counter
 
 import msgspec
 from msgspec import Struct
@@ -47,11 +49,28 @@ def _problem(source: SourceFile, schemas: SchemaLanguage) -> tuple[Node | None, 
         return _place(source.text, str(exc)), f"this is no JSON: {exc}", _CURE
     if not isinstance(schema, dict):
         return None, "a schema is a JSON object", _CURE
+    twice = _key_twice(source.text)
+    if twice is not None:
+        return None, f"the key {twice} stands in one object a second time", "Take one of them out."
     try:
         schemas.compile(schema)
     except SchemaInvalid as exc:
         return None, f"this is no JSON Schema: {exc}", _CURE
     return None
+
+
+def _key_twice(text: str) -> str | None:
+    """A key that an object of the text has twice: of the two, one would be passed over in silence."""
+    found: list[str] = []
+
+    def once(pairs: list[tuple[str, object]]) -> None:
+        found.extend(name for name, many in Counter(name for name, _ in pairs).items() if many > 1)
+
+    try:
+        json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        return None  # Numbers and depths that the one decoder takes and the other does not; the schema's judge follows.
+    return found[0] if found else None
 
 
 def _place(text: str, detail: str) -> Node | None:

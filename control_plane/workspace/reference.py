@@ -73,7 +73,11 @@ def _from_csv(folder: Folder, flaws: Flaws) -> Iterator[_Found]:
 
 def _from_yaml(folder: Folder, flaws: Flaws) -> Iterator[_Found]:
     for source in folder.in_folder(FOLDER, *YAML):
-        for node in read_yaml(source.path, source.text, flaws) or ():
+        documents = read_yaml(source.path, source.text, flaws)
+        if documents == ():
+            cure = "Begin it with `reference: NAME`, or take it out."
+            flaws.warn(source.path, None, "this file declares nothing", cure)
+        for node in documents or ():
             name = node.text("reference")
             table = yaml_table(source.path, node, flaws)
             if name is not None and is_name(name):

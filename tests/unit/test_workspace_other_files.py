@@ -107,6 +107,10 @@ SCHEMAS = {
     "no schema": ('{"type": "objekt"}', " this is no JSON Schema"),
     "an empty file": ("", " this is no JSON"),
     "a reference into the world": ('{"$ref": "https://example.com/x.json"}', " this is no JSON Schema"),
+    "a key twice": (
+        '{"type": "object", "properties": {"rss": {"type": "number"}, "rss": {"type": "string"}}}',
+        " the key rss stands in one object a second time. Take one of them out.",
+    ),
     "deep nesting": ('{"a":' * 5000 + "1" + "}" * 5000, " this is no JSON"),
 }
 

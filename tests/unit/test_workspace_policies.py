@@ -28,6 +28,42 @@ WRONG = {
     "a reason without a code": (HEAD + 'deny contains {"msg": "b"} if true\n', "own.rego:3:"),
 }
 
+OWN_TEST = "policies/guardrails/own_test.rego"
+TEST_HEAD = "package setpoint.guardrails.own_test\n\n"
+
+WRONG_TESTS = {
+    "no Rego": (TEST_HEAD + "test_it if {", "3:13: expecting expression."),
+    "no package": ("test_it if true\n", "1:1: expecting `package`"),
+    "a test that fails": (TEST_HEAD + "test_it if 1 == 2\n", "3:1: test_it is <undefined>, not true. Mend the policy"),
+    "a test of what is not there": (
+        TEST_HEAD + "test_it if data.setpoint.guardrails.own.nothing\n",
+        "3:1: test_it is <undefined>, not true.",
+    ),
+    "a test that is no truth": (TEST_HEAD + "test_it := 1\n", "3:1: test_it is 1, not true."),
+    "an unknown function": (TEST_HEAD + 'test_it if upcase("a") == "A"\n', "3:12: there is no function upcase"),
+    "a function that asks the world": (
+        TEST_HEAD + 'test_it if http.send({"url": "http://x"})\n',
+        "3:12: http.send may not be used in a policy.",
+    ),
+    "a misspelt input": (
+        TEST_HEAD + "test_it if count(data.setpoint.guardrails.own.deny) == 1 with inptu as {}\n",
+        "3:63: nothing is called inptu.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG_TESTS.values(), ids=list(WRONG_TESTS))
+def test_a_wrong_test_of_a_policy_is_named(tmp_path: Path, text: str, said: str) -> None:
+    folder = create_workspace(tmp_path / "w")
+    (folder / OWN).parent.mkdir(parents=True, exist_ok=True)
+    (folder / OWN).write_text(HEAD + 'deny contains {"code": "a", "msg": "b"} if not input.decision.intent\n')
+    (folder / OWN_TEST).write_text(text)
+
+    with pytest.raises(InvalidWorkspace) as raised:
+        load_workspace(folder)
+
+    assert [str(flaw).startswith(f"{OWN_TEST}:{said}") for flaw in raised.value.flaws] == [True], raised.value
+
 
 @pytest.mark.parametrize(("text", "place"), WRONG.values(), ids=list(WRONG))
 def test_a_wrong_policy_is_named(tmp_path: Path, text: str, place: str) -> None:
