@@ -26,11 +26,14 @@ class _TooLarge(Exception):
 
 
 def new_client(url: str, key: str, transport: httpx2.AsyncBaseTransport | None = None) -> openai.AsyncOpenAI:
-    """A client for one server."""
+    """A client for one server. Raises ToolFailed where the URL is none."""
     transport = transport or httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=CONNECTIONS_MAX))
     headers = {"Accept-Encoding": "identity"}
     client = httpx2.AsyncClient(transport=_Bounded(transport), trust_env=False, follow_redirects=False, headers=headers)
-    return openai.AsyncOpenAI(api_key=key or NO_KEY, base_url=url, max_retries=0, http_client=client)
+    try:
+        return openai.AsyncOpenAI(api_key=key or NO_KEY, base_url=url, max_retries=0, http_client=client)
+    except httpx2.InvalidURL as exc:
+        raise ToolFailed("request_invalid", f"{url} is no address: {exc}") from exc
 
 
 async def ask(client: openai.AsyncOpenAI, request: ModelRequest) -> bytes:
@@ -45,6 +48,8 @@ async def ask(client: openai.AsyncOpenAI, request: ModelRequest) -> bytes:
         raise _refused(exc, request.url) from exc
     except _TooLarge as exc:
         raise ToolFailed("too_large", f"{request.url}: {exc}", None) from exc
+    except (ValueError, httpx2.InvalidURL) as exc:
+        raise ToolFailed("request_invalid", f"the request cannot be sent to {request.url}: {exc}") from exc
     except (openai.OpenAIError, httpx2.HTTPError) as exc:
         raise ToolFailed("protocol_broken", f"{request.url}: {exc}", None) from exc
     body: bytes = raw.content

@@ -23,7 +23,7 @@ class OpenAiTool:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         """`environ` is where keys are looked up; by default this process's."""
         self._environ = os.environ if environ is None else environ
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[str, asyncio.Future[Any]] = {}
         self._loading: asyncio.Future[Any] | None = None
 
     async def warm(self) -> None:
@@ -50,7 +50,7 @@ class OpenAiTool:
         """Close all connections."""
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
-            await client.close()
+            await (await client).close()
 
     def _key(self, asked: ModelRequest) -> str:
         if not asked.key_env:
@@ -58,16 +58,24 @@ class OpenAiTool:
         key = self._environ.get(asked.key_env, "")
         if not key:
             raise ToolFailed("key_missing", f"the environment has no {asked.key_env}; nobody was asked")
+        if not (key.isascii() and key.isprintable()):
+            # Said here, because whoever else finds it says what it is.
+            raise ToolFailed("key_invalid", f"what {asked.key_env} holds is no key; nobody was asked")
         return key
 
     async def _client(self, library: Any, url: str, key: str) -> Any:
+        """The client of a server. Whoever comes while it is made waits for the same one: it takes long."""
         name = digest(url, key)
-        found = self._clients.get(name)
-        if found is None:
+        if name not in self._clients:
             while len(self._clients) >= CLIENTS_MAX:
-                await self._clients.pop(next(iter(self._clients))).close()
-            found = self._clients[name] = await asyncio.to_thread(library.new_client, url, key)
-        return found
+                await (await self._clients.pop(next(iter(self._clients)))).close()
+            making = asyncio.to_thread(library.new_client, url, key)
+            self._clients.setdefault(name, asyncio.ensure_future(making))
+        try:
+            return await asyncio.shield(self._clients[name])
+        except ToolFailed:
+            self._clients.pop(name, None)
+            raise
 
     async def _library(self) -> Any:
         if self._loading is None:
