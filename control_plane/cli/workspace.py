@@ -124,7 +124,10 @@ def _settings_flaws(found: "Workspace") -> "list[Flaw]":
 
 def summary(found: "Workspace") -> dict[str, int]:
     """How much of each kind a workspace declares."""
-    counts = {f"{kind}s": len(found.controls.of_kind(kind)) for kind in ("intent", "row", "rule", "agent", "schema")}
+    kinds = ("intent", "row", "fleet", "rule", "agent", "schema")
+    counts = {f"{kind}s": len(found.controls.of_kind(kind)) for kind in kinds}
+    counts["agents"] += len(found.controls.of_kind("llm"))
+    counts["tables"] = len(found.controls.of_kind("reference"))
     counts["policies"] = len(found.controls.of_kind("policy"))
     counts["executors"] = len(found.executors)
     counts["triggers"] = len(found.triggers)

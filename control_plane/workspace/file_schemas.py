@@ -14,6 +14,7 @@ from control_plane.catalogue.definitions import (
     RuleDefinition,
 )
 from control_plane.catalogue.llm import LlmDefinition
+from control_plane.settings import API_VERSION, SETTINGS
 
 _SHAPES: Mapping[str, type[Struct]] = {
     "intent": IntentDefinition,
@@ -24,16 +25,35 @@ _SHAPES: Mapping[str, type[Struct]] = {
     "reference": ReferenceDefinition,
 }
 
+_KIND_OF_DEFAULT: Mapping[type, str] = {bool: "boolean", int: "integer"}
+
 
 def file_schemas(
     executors: Mapping[str, type[Struct]], triggers: Mapping[str, type[Struct]]
 ) -> Mapping[str, dict[str, Any]]:
-    """One schema per kind of file: those above by their names, and `executor/KIND` and `trigger/KIND` for each kind."""
-    schemas = {name: msgspec.json.schema(shape) for name, shape in _SHAPES.items()}
+    """One schema per kind of file: those above by their names, `settings`, and `executor/KIND` and `trigger/KIND` for
+    each kind."""
+    schemas: dict[str, dict[str, Any]] = {name: msgspec.json.schema(shape) for name, shape in _SHAPES.items()}
+    schemas["settings"] = _settings_schema()
     for head, shapes in (("executor", executors), ("trigger", triggers)):
         for kind, shape in shapes.items():
             schemas[f"{head}/{kind}"] = _with_head(msgspec.json.schema(shape), head, kind)
     return schemas
+
+
+def _settings_schema() -> dict[str, Any]:
+    """What `setpoint.yaml` may hold: each setting under its name, nested where the name has a dot."""
+    top: dict[str, Any] = {"apiVersion": {"const": API_VERSION}}
+    for setting in SETTINGS:
+        kind = _KIND_OF_DEFAULT.get(type(setting.default), "string")
+        section, _, name = setting.name.rpartition(".")
+        place = top if not section else top.setdefault(section, _closed({}))["properties"]
+        place[name] = {"type": kind, "description": setting.help}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_closed(top)}
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def _with_head(schema: dict[str, Any], head: str, kind: str) -> dict[str, Any]:

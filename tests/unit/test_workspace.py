@@ -194,10 +194,14 @@ def test_the_schemas_of_files_say_what_reading_says(tmp_path: Path) -> None:
         "rule",
         "llm",
         "reference",
+        "settings",
         "executor/http",
         "executor/dry_run",
         "trigger/process_probe",
     }
+    settings = jsonschema_rs.validator_for(schemas["settings"])
+    assert settings.is_valid({"apiVersion": "setpoint/v1", "partitions": 8, "policies": {"builtin": False}})
+    assert not settings.is_valid({"lsten": "127.0.0.1:7070"})
     rule = jsonschema_rs.validator_for(schemas["rule"])
     executor = jsonschema_rs.validator_for(schemas["executor/http"])
     assert rule.is_valid(yaml.safe_load(RULE_TEXT.replace("on: process", "'on': process")))
