@@ -195,6 +195,7 @@ class DeadLetterDetail(DeadLetterItem):
 
     record: str = Field(description="The record as text; what is no UTF-8 in it is replaced.")
     record_base64: str = Field(description="The record as it was; of a large one the beginning.")
+    brought: dict[str, Any] | None = Field(description="What a trigger knew of it beside its bytes.")
     objection: Objection | None = Field(description="Null when it can be redriven.")
 
 

@@ -22,6 +22,7 @@ from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.introducing import Introductions
 from control_plane.bootstrap.joints import Observers, Waiting
+from control_plane.bootstrap.mapping_again import mapping_again
 from control_plane.bootstrap.readiness import until_ready
 from control_plane.bootstrap.records import open_marks, open_reader, open_tail
 from control_plane.bootstrap.ruling import EMBEDDED, EmbeddedRuling, ruling_for
@@ -370,6 +371,7 @@ class Service:
                 has_begun=self._dispatch.has_begun if self._dispatch is not None else lambda _command: None,
                 settings=self.workspace.settings_file.flat(),
                 bundles=self._ruling.bundles if self._ruling is not None else None,
+                map_again=mapping_again(lambda: self.desk.log.control_set(self.desk.wanted)),
             )
         )
         assert self._door is not None, "the address is taken first"

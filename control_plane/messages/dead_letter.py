@@ -5,7 +5,7 @@ from the first.
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -24,8 +24,19 @@ REDRIVE_OF: Final = "redriveof"
 _MARK: Final = re.compile(rb'\{"redriveof":"([0-9a-f]{32})/([0-9a-f]{32})",')
 
 
+class Brought(Struct, frozen=True, kw_only=True):
+    """What a trigger knew of a thing beside its bytes, so that it can be mapped once more. `identity` is what its
+    event's id follows from where nothing else gives one. `beside` is None where it was too much to be kept; `as_value`
+    names what was the thing itself."""
+
+    identity: str
+    beside: dict[str, Any] | None = None
+    as_value: tuple[str, ...] = ()
+
+
 class DeadLetter(Struct, frozen=True, kw_only=True):
-    """One record, or one agent's failure on it. `record` is the beginning of the record, base64 on the wire."""
+    """One record, or one agent's failure on it. `record` is the beginning of the record, base64 on the wire; `brought`
+    is there when a trigger could take it apart, and could make no event of it."""
 
     lineage: Lineage
     subject: str
@@ -40,6 +51,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     agent: str | None
     record: bytes
     record_bytes: int
+    brought: Brought | None = None
 
     @property
     def is_whole(self) -> bool:

@@ -7,13 +7,19 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from control_plane.messages import Event, topics
+from control_plane.errors import InvalidMessage
+from control_plane.messages import DeadLetter, Event, topics
 from control_plane.messages.wire import encode_event
 from control_plane.ports.backbone import Output
+from control_plane.ports.expressions import Expressions
 from control_plane.ports.webhooks import Webhook
+from control_plane.triggers.again import map_again
 from control_plane.triggers.folder import FolderKeys, FolderTrigger, examine_folder
+from control_plane.triggers.formats import FORMATS
 from control_plane.triggers.kafka_topic import KafkaKeys, KafkaTrigger, examine_kafka
+from control_plane.triggers.mapping import EventMapping
 from control_plane.triggers.process_probe import MEASURED, PROBED, ProcessProbe, ProcessProbeKeys
+from control_plane.triggers.timer import FORMAT as TIMER_FORMAT
 from control_plane.triggers.timer import Timer, TimerKeys, examine_timer
 from control_plane.triggers.tools import Declared, TriggerTools
 from control_plane.triggers.trigger import Publish, Trigger
@@ -72,6 +78,21 @@ def build_webhooks(definitions: Sequence[Mapping[str, Any]], tools: TriggerTools
 def webhook_names(definitions: Sequence[Mapping[str, Any]]) -> list[str]:
     """Which of these are webhooks."""
     return [found["name"] for found in definitions if found["kind"] == _WEBHOOK]
+
+
+def event_again(definition: Mapping[str, Any], letter: DeadLetter, expressions: Expressions) -> bytes:
+    """What the definition makes now of what could not be made an event before. Raises InvalidMessage, and
+    InvalidWorkspace."""
+    declared, keys = _declared(definition), _shaped(definition, _KINDS[definition["kind"]])
+    if isinstance(keys, ProcessProbeKeys):
+        raise InvalidMessage(
+            "trigger_unknown",
+            f"the trigger {declared.name} maps nothing by now: it probes processes",
+            cure="Send what it meant as an event, then discard the letter.",
+        )
+    form = TIMER_FORMAT if isinstance(keys, TimerKeys) else FORMATS[keys.format]
+    mapping = EventMapping(declared, keys.event, form, expressions, getattr(keys, "when", None))
+    return map_again(declared, form, mapping, letter)
 
 
 def build_trigger(definition: Mapping[str, Any], tools: TriggerTools) -> Trigger:

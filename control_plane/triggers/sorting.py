@@ -6,13 +6,14 @@ Nothing is lost: what cannot be mapped is kept. Says nothing to whoever sent it.
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from control_plane.causality import Lineage, digest
 from control_plane.causality.lineage import SOURCE
 from control_plane.errors import InvalidMessage
 from control_plane.messages import DeadLetter, Event, topics
-from control_plane.messages.dead_letter import RECORD_BYTES_MAX
+from control_plane.messages.dead_letter import RECORD_BYTES_MAX, Brought
 from control_plane.messages.wire import encode
 from control_plane.ports.backbone import Output
 from control_plane.triggers.formats import Format
@@ -22,6 +23,11 @@ from control_plane.triggers.tools import Declared, TriggerTools
 BATCH_EVENTS_MAX = 64
 """Events that are published before their position is kept. After a crash they are published again; a row knows its
 last 128 foreign events, so half of these leaves room for what others say about the same subject meanwhile."""
+
+BESIDE_BYTES_MAX = 64 * 1024
+"""What is kept in a dead letter of all that could be read beside the thing itself, as JSON."""
+
+_encoder = msgspec.json.Encoder()
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -81,7 +87,7 @@ class Sorter:
             raw = self._mapped(arrived)
             event = None if raw is None else self._tools.admit(raw)
         except InvalidMessage as reason:
-            self.refuse(arrived.raw, arrived.place, reason, into)
+            self.refuse(arrived.raw, arrived.place, reason, into, _brought(arrived))
             return
         if raw is None or event is None:
             into.passed_by += 1
@@ -89,8 +95,10 @@ class Sorter:
         into.events.append(event)
         into.outputs.append(Output(topics.EVENTS, event.subject.encode(), raw))
 
-    def refuse(self, raw: bytes, place: Place, reason: InvalidMessage, into: Sorted) -> None:
-        """Keep something that is no event as a dead letter."""
+    def refuse(
+        self, raw: bytes, place: Place, reason: InvalidMessage, into: Sorted, brought: Brought | None = None
+    ) -> None:
+        """Keep something that is no event as a dead letter. `brought` is what it needs to be mapped once more."""
         letter = DeadLetter(
             lineage=Lineage.root(SOURCE, digest("dead_letter", self._declared.source, place.identity)),
             subject=self._declared.source,
@@ -105,6 +113,7 @@ class Sorter:
             agent=None,
             record=raw[:RECORD_BYTES_MAX],
             record_bytes=len(raw),
+            brought=brought,
         )
         into.refused.append(Refused(place=place, reason=reason))
         into.outputs.append(Output(topics.DEAD_LETTERS, letter.subject.encode(), encode(letter)))
@@ -119,17 +128,28 @@ class Sorter:
                 self._tools.count(self._declared.name, became, many)
 
     def _mapped(self, arrived: Arrived) -> bytes | None:
-        if self._mapping.passes_as_sent:
-            return arrived.raw
-        try:
-            of_item = self._format.item(arrived.value)
-        except InvalidMessage as broken:
-            prefix = arrived.places.get("item", "item")
-            broken.field = ".".join(step for step in (prefix, broken.field) if step) or None
-            raise
-        return self._mapping.event(
-            {**of_item, **arrived.beside},
-            default_id=arrived.place.identity,
-            as_sent=arrived.raw,
-            places=arrived.places,
-        )
+        return mapped(self._format, self._mapping, arrived)
+
+
+def mapped(form: Format, mapping: EventMapping, arrived: Arrived) -> bytes | None:
+    """What a definition makes of one thing: an event's bytes; None when its `when` leaves it out. Raises
+    InvalidMessage."""
+    if mapping.passes_as_sent:
+        return arrived.raw
+    try:
+        of_item = form.item(arrived.value)
+    except InvalidMessage as broken:
+        prefix = arrived.places.get("item", "item")
+        broken.field = ".".join(step for step in (prefix, broken.field) if step) or None
+        raise
+    return mapping.event(
+        {**of_item, **arrived.beside}, default_id=arrived.place.identity, as_sent=arrived.raw, places=arrived.places
+    )
+
+
+def _brought(arrived: Arrived) -> Brought:
+    """What is kept of a thing beside its bytes. What is the thing itself is not kept twice."""
+    as_value = tuple(name for name, value in arrived.beside.items() if value is arrived.value)
+    beside = {name: value for name, value in arrived.beside.items() if name not in as_value}
+    fits = len(_encoder.encode(beside)) <= BESIDE_BYTES_MAX
+    return Brought(identity=arrived.place.identity, beside=beside if fits else None, as_value=as_value)

@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec import Meta
 
 from control_plane.catalogue.definitions import Duration
@@ -44,7 +45,7 @@ def _moment(item: Any) -> dict[str, Any]:
     return dict(item)
 
 
-_FORMAT: Final = Format(
+FORMAT: Final = Format(
     item=_moment,
     reads=frozenset({"scheduled_at", "local_at"}),
     occurred_at="scheduled_at",
@@ -55,7 +56,7 @@ _FORMAT: Final = Format(
 
 def examine_timer(keys: TimerKeys) -> Examined:
     """What is wrong in a definition whose shape is right, and what it reads."""
-    said = examine_event(keys.event, _FORMAT, _FORMAT.reads)
+    said = examine_event(keys.event, FORMAT, FORMAT.reads)
     return Examined(problems=said.problems + _schedule_problems(keys), formulas=said.formulas, types=said.types)
 
 
@@ -98,8 +99,8 @@ class Timer:
             self._schedule = _schedule(keys, self._zone)
         except ScheduleInvalid as wrong:
             raise declared.wrong(str(wrong), "Run setpoint check.") from wrong
-        mapping = EventMapping(declared, keys.event, _FORMAT, tools.expressions)
-        self._sorter = Sorter(declared, _FORMAT, mapping, tools)
+        mapping = EventMapping(declared, keys.event, FORMAT, tools.expressions)
+        self._sorter = Sorter(declared, FORMAT, mapping, tools)
 
     async def run(self) -> None:
         """Strike until cancelled. Raises StorageFull, or what else no waiting can mend."""
@@ -132,7 +133,7 @@ class Timer:
         into = Sorted()
         place = Place(words=f"the moment {scheduled_at}", identity=scheduled_at, offset=moment_ms)
         value = {"scheduled_at": scheduled_at, "local_at": local_at}
-        self._sorter.sort(Arrived(raw=b"", value=value, place=place), into)
+        self._sorter.sort(Arrived(raw=msgspec.json.encode(value), value=value, place=place), into)
         await until_done(lambda: self._sorter.bring_in(into), trigger=self.name, clock=self._clock)
 
     async def _keep(self, moment_ms: int) -> None:
