@@ -29,7 +29,7 @@ PARTITION_SUMMARISED = "partition.summarised"
 """What an owner tells every partition of those that it owns: its fleets' counts and the sources that it heard."""
 
 PARTITION_CLAIMED = "partition.claimed"
-"""A worker took the partition: it is the owner until the next claim. Where it stands is the owner's epoch."""
+"""A worker took the partition: it is the owner until the next claim."""
 
 SUBJECT_REGISTERED = "subject.registered"
 """The subject exists from here on: it counts in the fleets that it is a member of. Anybody may say so."""

@@ -30,10 +30,11 @@ def owner_event(partition: int, event_type: str, now_ms: int, data: dict[str, An
 
 
 def claim_of(partition: int, owner: str, now_ms: int) -> bytes:
-    """A worker says that the partition is its own from here on; where this stands in the log is its epoch."""
+    """A worker says that the partition is its own from here on."""
     return owner_event(partition, PARTITION_CLAIMED, now_ms, {"owner": owner}, f"/{owner}")
 
 
-def epoch_of_claim(offset: int) -> int:
-    """The number of a taking, from where its claim stands. It rises with each claim, and 0 is nobody's."""
-    return offset + 1
+def next_epoch(former: int, now_ms: int) -> int:
+    """The number of a taking: above that of the one before it, and of any that was lost together with its log. 0 is
+    nobody's."""
+    return max(former + 1, now_ms // 1000)

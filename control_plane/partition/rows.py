@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from control_plane.partition.fleets import FleetSums
 from control_plane.errors import ContinuityBroken, OwnerFenced
 from control_plane.messages import topics
 from control_plane.messages.owner_event import own_subject
+from control_plane.partition.fleets import FleetSums
 from control_plane.partition.told import Told
 from control_plane.ports.backbone import COMMIT_BYTES_MAX, Record, RowReader, RowWrite, Start
 from state.rows import HeldOutput, Row, StoredHead, StoredRow, decode_head, decode_row, decode_stored, encode_stored

@@ -12,9 +12,9 @@ What an adapter promises, and the contract suite checks:
   offset, and its rows are those of some commit at or after it, whole.
 - **Back-pressure.** At most `BATCHES_IN_FLIGHT_MAX` batches of a partition are taken and not yet committed. A batch is
   cut where its records pass `BATCH_BYTES_MAX`.
-- **One owner.** Whoever takes a partition first shuts its former owner out, then appends a claim (`partition.claimed`)
-  to it, which is delivered like every other record; `Start.epoch` follows from where that stands and is stamped on
-  outputs as `EPOCH_HEADER`. Nothing of a former owner is added to rows or offsets after that: it stops.
+- **One owner.** Whoever takes a partition first shuts its former owner out and appends a claim (`partition.claimed`)
+  to it, which is delivered like every other record. Its number, `Start.epoch`, is stamped on outputs as `EPOCH_HEADER`.
+  Nothing of a former owner is added to rows or offsets after that: it stops.
 - **Continuity.** A partition whose log lost what was taken of it, or whose rows are gone, is not taken: it is `stopped`
   until a person says `go_on`.
 - **Bounds.** A record or a row of up to `RECORD_BYTES_MAX` and a commit of up to `COMMIT_BYTES_MAX` can always be

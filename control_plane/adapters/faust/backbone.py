@@ -1,7 +1,7 @@
 """The Backbone port on Faust, over Kafka or the embedded log; nothing above it may know which.
 
-One Faust app per consumer group of this process: `loop` with the table of rows, the others with offsets only. When
-workers of one role become many, fences and claims are taken where `recovery.py` says.
+One Faust app per consumer group of this process: `loop` with the table of rows, the others with offsets only. What a
+new owner shuts out, and when, is in `recovery.py` and `kafka_lines.py`.
 """
 
 import asyncio
@@ -129,6 +129,7 @@ class FaustBackbone:
             if self._giving_up is not None:
                 await self._giving_up
             await asyncio.gather(*(app.part.end() for app in apps))
+            await asyncio.gather(*(app.part.close() for app in apps))
         self._owner_part = self._broken = self._giving_up = None
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:

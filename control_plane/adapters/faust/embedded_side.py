@@ -2,25 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from faust.types import TP
 from yarl import URL
 
 from control_plane.adapters.embedded_log import EmbeddedLog
 from control_plane.adapters.faust import log_registry
+from control_plane.adapters.faust.embedded_lines import EmbeddedLines
 from control_plane.adapters.faust.embedded_transport import EmbeddedTransport
-from control_plane.adapters.faust.embedded_writer import EmbeddedLine, EmbeddedOffsets, EmbeddedWriter
+from control_plane.adapters.faust.embedded_writer import EmbeddedOffsets, EmbeddedWriter
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, new_app
-from control_plane.adapters.faust.row_store import PartitionRows
 from control_plane.adapters.faust.topics import Names, other_partition_count
 from control_plane.errors import InvalidSettings, SetpointError, StorageFull
-from control_plane.messages.topics import EVENTS
-from control_plane.ports.backbone import Commit, Output, Position
+from control_plane.ports.backbone import Output, Position
 
 MEMBER = "only"
 UPKEEP_EVERY_S = 10.0
@@ -94,7 +92,10 @@ class EmbeddedSide:
             part.offsets = EmbeddedOffsets(self._ready(), part.app.conf.id)
         else:
             part.lines = EmbeddedLines(
-                EmbeddedWriter(self._ready(), self._names), group=part.app.conf.id, atomic=self._address.atomic
+                EmbeddedWriter(self._ready(), self._names),
+                names=self._names,
+                group=part.app.conf.id,
+                atomic=self._address.atomic,
             )
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
@@ -126,17 +127,3 @@ class EmbeddedSide:
             if known is not None and known.partitions != topic.partitions:
                 raise other_partition_count(topic.name, found=known.partitions, wanted=topic.partitions)
             log.create_topic(topic.name, partitions=topic.partitions, compacted=topic.compacted)
-
-
-class EmbeddedLines:
-    """Makes the commit lines of the loop group (parts.WriteLines)."""
-
-    def __init__(self, writer: EmbeddedWriter, *, group: str, atomic: bool) -> None:
-        self._writer = writer
-        self._group = group
-        self._atomic = atomic
-
-    def line(self, partition: int, rows: PartitionRows, committed: Callable[[Commit], None]) -> EmbeddedLine:
-        return EmbeddedLine(
-            TP(EVENTS, partition), rows, committed, writer=self._writer, group=self._group, atomic=self._atomic
-        )

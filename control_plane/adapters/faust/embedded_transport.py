@@ -20,6 +20,7 @@ from control_plane.adapters.embedded_log import Append, EmbeddedLog, GroupOffset
 from control_plane.adapters.faust.hot_path import HotPath
 from control_plane.adapters.faust.lane import Standing
 from control_plane.adapters.faust.library_logs import SERVICES
+from control_plane.adapters.faust.own_rows import unpacked
 from control_plane.adapters.faust.partitioner import partition_of
 from control_plane.adapters.faust.row_store import PartitionRows, RowsStore
 from control_plane.ports.backbone import BATCH_RECORDS_MAX, Record
@@ -125,13 +126,14 @@ class EmbeddedConsumer(HotPath, Consumer):
         first, end = self._log.bounds(tp.topic, tp.partition)
         if committed is None:
             return Standing(committed=None, metadata=b"", first=first, end=end)
-        return Standing(committed=committed.offset, metadata=committed.metadata, first=first, end=end)
+        generation, mark = unpacked(committed.metadata)
+        return Standing(committed=committed.offset, metadata=mark, first=first, end=end, generation=generation)
 
     async def ends(self, tps: set[TP]) -> Mapping[TP, int]:
         return await self.highwaters(*tps)
 
-    async def settle(self) -> None:
-        """Nothing is ever on its way: a write is in the log when it returns."""
+    async def rejoin(self) -> None:
+        await self.rebalance()
 
     async def restore_rows(self, tps: set[TP], store: RowsStore) -> None:
         for tp in tps:

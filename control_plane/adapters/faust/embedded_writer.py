@@ -10,6 +10,7 @@ from faust.types import TP
 
 from control_plane.adapters.embedded_log import Append, EmbeddedLog, GroupOffset
 from control_plane.adapters.faust.fault_points import fault_point
+from control_plane.adapters.faust.own_rows import Headers, epoch_headers, packed
 from control_plane.adapters.faust.owner_lane import Superseded
 from control_plane.adapters.faust.row_store import PartitionRows
 from control_plane.adapters.faust.topics import Names
@@ -25,8 +26,8 @@ class EmbeddedOffsets:
         self._log = log
         self._group = group
 
-    def note(self, tp: TP, offset: int, committed: Callable[[int], None]) -> None:
-        self._log.write([], [GroupOffset(self._group, tp.topic, tp.partition, offset)])
+    def note(self, tp: TP, offset: int, metadata: bytes, committed: Callable[[int], None]) -> None:
+        self._log.write([], [GroupOffset(self._group, tp.topic, tp.partition, offset, metadata)])
         committed(offset)
 
     async def flush(self) -> None:
@@ -45,8 +46,8 @@ class EmbeddedWriter:
         await self.log.durable()
         return positions
 
-    def outputs(self, outputs: Sequence[Output]) -> list[Append]:
-        return [Append(*self._names.place(one), one.key, one.value) for one in outputs]
+    def outputs(self, outputs: Sequence[Output], headers: Headers = ()) -> list[Append]:
+        return [Append(*self._names.place(one), one.key, one.value, headers) for one in outputs]
 
     def rows(self, rows: Rows, partition: int) -> list[Append]:
         return [Append(self._names.changelog, partition, key, value) for key, value in rows]
@@ -64,16 +65,24 @@ class EmbeddedLine:
         writer: EmbeddedWriter,
         group: str,
         atomic: bool,
+        epoch: int,
+        generation: int,
     ) -> None:
         self._tp = tp
         self._rows = rows
         self._committed = committed
         self._writer = writer
         self._group = group
+        self._headers = epoch_headers(epoch)
+        self._generation = generation
         self._write = self._write_at_once if atomic else self._write_in_steps
         self._last: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last.set_result(None)
         self._closed = False
+
+    async def begin(self) -> None:
+        self._writer.log.write([], [self._offset(0, b"")])
+        await self._writer.log.durable()
 
     def submit(self, commit: Commit) -> "asyncio.Future[None]":
         self._last = asyncio.create_task(self._after(before=self._last, commit=commit))
@@ -100,8 +109,8 @@ class EmbeddedLine:
         fault_point("rows.before")
         # The outputs are out with the row, so it need not keep them.
         rows = [(row.key, row.released) for row in commit.rows]
-        appends = [*self._writer.rows(rows, self._tp.partition), *self._writer.outputs(commit.outputs)]
-        positions = log.write(appends, [self._offset(commit)])
+        appends = [*self._writer.rows(rows, self._tp.partition), *self._writer.outputs(commit.outputs, self._headers)]
+        positions = log.write(appends, [self._offset(commit.next_offset, commit.mark)])
         fault_point("rows.after")
         await log.durable()
         self._store(rows, positions)
@@ -116,10 +125,10 @@ class EmbeddedLine:
         await log.durable()
         fault_point("rows.after")
         self._store(rows, positions)
-        log.write(self._writer.outputs(commit.outputs))
+        log.write(self._writer.outputs(commit.outputs, self._headers))
         await log.durable()
         fault_point("outputs.after")
-        log.write([], [self._offset(commit)])
+        log.write([], [self._offset(commit.next_offset, commit.mark)])
         await log.durable()
         fault_point("offset.after")
 
@@ -128,5 +137,6 @@ class EmbeddedLine:
             self._rows.write(rows, positions[len(rows) - 1].offset)
         fault_point("store.after")
 
-    def _offset(self, commit: Commit) -> GroupOffset:
-        return GroupOffset(self._group, self._tp.topic, self._tp.partition, commit.next_offset, commit.mark)
+    def _offset(self, offset: int, mark: bytes) -> GroupOffset:
+        metadata = packed(self._generation, mark)
+        return GroupOffset(self._group, self._tp.topic, self._tp.partition, offset, metadata)

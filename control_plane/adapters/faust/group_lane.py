@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from faust.types import TP
 
 from control_plane.adapters.faust.lane import Gate, Lane, Standing, gone
-from control_plane.errors import TemporaryError
-from control_plane.ports.backbone import GroupReader, Record
+from control_plane.adapters.faust.own_rows import packed
+from control_plane.errors import ContinuityBroken, TemporaryError
+from control_plane.ports.backbone import GroupReader, Record, WentOn
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 
 _log = logging.getLogger(__name__)
 
-NoteOffset = Callable[[TP, int, Callable[[int], None]], None]
-"""Says that everything before an offset is safe; it is committed soon, the newest only. Then it is called back."""
+NoteOffset = Callable[[TP, int, bytes, Callable[[int], None]], None]
+"""Says that everything before an offset is safe; it is committed soon, the newest only, with what stands beside it.
+Then it is called back."""
 
 
 class GroupLane(Lane):
@@ -35,10 +37,20 @@ class GroupLane(Lane):
         dense: bool,
         reader: GroupReader,
         note_offset: NoteOffset,
+        word: WentOn,
         failed: Callable[[BaseException], None],
+        stopped: Callable[[Lane, ContinuityBroken], None],
     ) -> None:
+        """A person's `word` lets it go on at the first record that is kept: whoever reads knows by its id what it has
+        read already."""
         first = standing.first if standing.committed is None else standing.committed
-        super().__init__(tp, gate, next_offset=first, dense=dense, failed=failed)
+        generation = standing.generation
+        if word.generation > generation and not standing.first <= first <= standing.end:
+            first, generation = standing.first, word.generation
+        super().__init__(
+            tp, gate, next_offset=first, generation=generation, dense=dense, failed=failed, stopped=stopped
+        )
+        self._metadata = packed(generation, b"") if generation else b""
         self._standing = standing
         self._topic = topic
         self._reader = reader
@@ -54,7 +66,7 @@ class GroupLane(Lane):
             await self._take(batch)
             self.taking = False
             self.noted = batch[-1].offset + 1
-            self._note_offset(self.tp, self.noted, self._committed)
+            self._note_offset(self.tp, self.noted, self._metadata, self._committed)
 
     def _committed(self, offset: int) -> None:
         self.committed = max(self.committed, offset)

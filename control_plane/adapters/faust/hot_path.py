@@ -69,8 +69,8 @@ class HotPath:
         """The next offset of each partition's log. Raises KafkaError when the log does not answer."""
         raise NotImplementedError
 
-    async def settle(self) -> None:
-        """Wait until nothing that this process sent is still on its way to the log."""
+    async def rejoin(self) -> None:
+        """Have this group's partitions revoked and assigned again."""
         raise NotImplementedError
 
     async def restore_rows(self, tps: set[TP], store: RowsStore) -> None:

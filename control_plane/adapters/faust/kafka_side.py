@@ -1,21 +1,21 @@
 """What is Kafka's own in the backbone: topics, transport, the producer, and how commits are written."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from faust.types import TP
 from yarl import URL
 
 from control_plane.adapters.faust.kafka_address import KafkaAddress
+from control_plane.adapters.faust.kafka_lines import KafkaLines
+from control_plane.adapters.faust.kafka_range import records_between
 from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer, KafkaTransport
-from control_plane.adapters.faust.kafka_writer import GROUP_COMMIT_PAUSE_S, KafkaLine, KafkaOffsets, KafkaWriter
+from control_plane.adapters.faust.kafka_writer import GROUP_COMMIT_PAUSE_S, KafkaOffsets, KafkaWriter
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, new_app
-from control_plane.adapters.faust.row_store import PartitionRows
 from control_plane.adapters.faust.topic_watch import TopicWatch
 from control_plane.adapters.faust.topics import Names
-from control_plane.messages.topics import EVENTS
-from control_plane.ports.backbone import Commit, Output, Position
+from control_plane.ports.backbone import Output, Position
 
 
 class KafkaSide:
@@ -37,7 +37,7 @@ class KafkaSide:
         # Of an app that is never started: Faust would make a consumer with it, and a thread that nobody ends.
         self._producer = self._app("producer").producer
         await self._producer.start()
-        self._writer = KafkaWriter(self._producer, self._names)
+        self._writer = KafkaWriter(self._producer._ensure_producer, self._names)
 
     async def close(self) -> None:
         await self.topics.close()
@@ -62,7 +62,15 @@ class KafkaSide:
         if isinstance(part, GroupPart):
             part.offsets = KafkaOffsets(consumer, part.failed, pause_s=GROUP_COMMIT_PAUSE_S)
         else:
-            part.lines = KafkaLines(self._ready(), KafkaOffsets(consumer, part.failed), self._names)
+            assert self._producer is not None, "the log is opened before groups are joined"
+            part.lines = KafkaLines(
+                new_producer=self._producer.fencing,
+                offsets=KafkaOffsets(consumer, part.failed),
+                names=self._names,
+                owner=self._member(),
+                read=partial(records_between, self._address),
+                failed=part.failed,
+            )
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
         return await self._ready().append(outputs)
@@ -84,25 +92,6 @@ class KafkaSide:
             [URL(f"kafka://{s}") for s in self._address.servers], app
         )
         return app
-
-
-class KafkaLines:
-    """Makes the commit lines of the loop group (parts.WriteLines)."""
-
-    def __init__(self, writer: KafkaWriter, offsets: KafkaOffsets, names: Names) -> None:
-        self._writer = writer
-        self._offsets = offsets
-        self._names = names
-
-    def line(self, partition: int, rows: PartitionRows, committed: Callable[[Commit], None]) -> KafkaLine:
-        return KafkaLine(
-            TP(self._names.on_log(EVENTS), partition),
-            rows,
-            committed,
-            writer=self._writer,
-            offsets=self._offsets,
-            changelog=self._names.changelog,
-        )
 
 
 def _consumer_of(part: OwnerPart | GroupPart) -> KafkaConsumer:

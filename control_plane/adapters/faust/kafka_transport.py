@@ -21,6 +21,7 @@ from mode.utils.futures import maybe_async
 from control_plane.adapters.faust.hot_path import HotPath
 from control_plane.adapters.faust.lane import Standing
 from control_plane.adapters.faust.library_logs import SERVICES
+from control_plane.adapters.faust.own_rows import unpacked
 from control_plane.adapters.faust.owner_lane import Superseded
 from control_plane.adapters.faust.row_store import PartitionRows, RowsStore
 from control_plane.ports.backbone import BATCH_RECORDS_MAX, Record
@@ -173,6 +174,10 @@ class HotConsumer(driver.AIOKafkaConsumerThread):
         except (CommitFailedError, IllegalStateError) as error:
             raise Superseded(str(error)) from error
 
+    def rejoin(self) -> None:
+        """Have the group share its partitions anew. Called from any thread."""
+        self.thread_loop.call_soon_threadsafe(self._ensure_consumer()._coordinator.request_rejoin)
+
     async def pause(self, tps: set[TP]) -> None:
         self._ensure_consumer().pause(*driver.ensure_aiokafka_TPset(tps))
 
@@ -210,8 +215,8 @@ class KafkaConsumer(HotPath, driver.Consumer):
     async def commit_marks(self, offsets: Mapping[TP, tuple[int, bytes]]) -> None:
         await self._thread.commit_marks(offsets)
 
-    async def settle(self) -> None:
-        await self.app.producer.settle()
+    async def rejoin(self) -> None:
+        self._thread.rejoin()
 
     async def restore_rows(self, tps: set[TP], store: RowsStore) -> None:
         hot = self._thread
@@ -229,16 +234,13 @@ class KafkaConsumer(HotPath, driver.Consumer):
 
 
 class KafkaProducer(driver.Producer):
-    """The process's one producer: idempotent, acknowledged by all replicas."""
+    """The process's one producer: idempotent, acknowledged by all replicas. Rows and what follows from them go through
+    a producer of each partition's own, see `kafka_fence`."""
 
     logger = SERVICES
 
     def _settings_extra(self) -> Mapping[str, Any]:
-        """Retries must neither repeat nor reorder; Faust asks for that in its exactly-once mode only.
-
-        A producer of each partition's own, with a transactional id that fences its former owner, takes this one's place
-        for rows and outputs when workers become many.
-        """
+        """Retries must neither repeat nor reorder; Faust asks for that in its exactly-once mode only."""
         return {"acks": "all", "enable_idempotence": True}
 
     async def create_topic(self, *args: Any, **kwargs: Any) -> None:
@@ -248,10 +250,9 @@ class KafkaProducer(driver.Producer):
         """Waits for nothing: each record's sender waits for it. Faust calls this under a time-out while it rebalances,
         and takes the time-out for a stop of the service."""
 
-    async def settle(self) -> None:
-        """Wait until the broker has answered for everything that was sent."""
-        if self._producer is not None:
-            await self._producer.flush()
+    def fencing(self, transactional_id: str) -> Any:
+        """Another one with the same settings, for a partition's owner; not started."""
+        return self._new_producer(transactional_id)
 
 
 class KafkaTransport(driver.Transport):
@@ -265,11 +266,11 @@ def _standing(committed: OffsetAndMetadata | None, first: int, end: int) -> Stan
     if committed is None or committed.offset < 0:
         return Standing(committed=None, metadata=b"", first=first, end=end)
     try:
-        mark = base64.b64decode(committed.metadata, validate=True)
+        generation, mark = unpacked(base64.b64decode(committed.metadata, validate=True))
     except binascii.Error:
         # Committed by some tool, not by us: the offset counts, there is no mark with it.
-        mark = b""
-    return Standing(committed=committed.offset, metadata=mark, first=first, end=end)
+        generation, mark = 0, b""
+    return Standing(committed=committed.offset, metadata=mark, first=first, end=end, generation=generation)
 
 
 def _behind(store: RowsStore, tp: TP, first: int, end: int) -> PartitionRows | None:

@@ -1,7 +1,6 @@
-"""Kafka's way to write a commit: rows, then outputs, then the offset, each after the one before it was acknowledged.
+"""Sending to Kafka, record by record or a whole batch, and committing offsets; each says when it is acknowledged.
 
-Commits of a partition overlap: the rows of the next go out while the outputs of this one are on their way. Within each
-step they keep their order, and a step never overtakes what it rests on.
+Knows nothing of what belongs together in a commit: that is `kafka_line`.
 """
 
 import asyncio
@@ -9,16 +8,15 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerFenced
 from faust.types import TP
 
-from control_plane.adapters.faust.fault_points import fault_point
-from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer
+from control_plane.adapters.faust.kafka_transport import KafkaConsumer
+from control_plane.adapters.faust.own_rows import Headers
 from control_plane.adapters.faust.owner_lane import Superseded
-from control_plane.adapters.faust.row_store import PartitionRows
 from control_plane.adapters.faust.topics import Names
-from control_plane.errors import BackboneUnavailable, ContinuityBroken, InvalidMessage
-from control_plane.ports.backbone import RECORD_BYTES_MAX, Commit, Output, Position
+from control_plane.errors import BackboneUnavailable, InvalidMessage, OwnerFenced
+from control_plane.ports.backbone import RECORD_BYTES_MAX, Output, Position
 
 APPEND_TIMEOUT_S = 15.0
 GROUP_COMMIT_PAUSE_S = 0.1
@@ -40,8 +38,8 @@ class KafkaOffsets:
         self._promise: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def note(self, tp: TP, offset: int, committed: Callable[[int], None]) -> None:
-        self.commit(tp, offset, b"").add_done_callback(lambda noted: self._noted(noted, offset, committed))
+    def note(self, tp: TP, offset: int, metadata: bytes, committed: Callable[[int], None]) -> None:
+        self.commit(tp, offset, metadata).add_done_callback(lambda noted: self._noted(noted, offset, committed))
 
     def commit(self, tp: TP, offset: int, mark: bytes) -> "asyncio.Future[None]":
         """Commit soon; done when this offset or a newer one of the partition is committed."""
@@ -84,139 +82,26 @@ class KafkaOffsets:
         if error is None:
             committed(offset)
         elif not isinstance(error, Superseded):
-            self._failed(_unavailable(error))
-
-
-class _Link:
-    """How far one commit has come; the next one waits for it step by step."""
-
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.rows: asyncio.Future[None] = loop.create_future()
-        self.outputs: asyncio.Future[None] = loop.create_future()
-        self.acknowledged: asyncio.Future[None] = loop.create_future()
-        self.done: asyncio.Future[None] = loop.create_future()
-
-    def finish(self, error: BaseException | None) -> None:
-        """What was not reached is not reached any more; those who wait for it give up as well."""
-        for step in (self.rows, self.outputs, self.acknowledged, self.done):
-            if step.done():
-                continue
-            if error is None:
-                step.set_result(None)
-            else:
-                step.set_exception(error)
-                step.exception()
-
-
-class KafkaLine:
-    """The commits of one partition (owner_lane.CommitLine)."""
-
-    def __init__(
-        self,
-        tp: TP,
-        rows: PartitionRows,
-        committed: Callable[[Commit], None],
-        *,
-        writer: "KafkaWriter",
-        offsets: KafkaOffsets,
-        changelog: str,
-    ) -> None:
-        self._tp = tp
-        self._rows = rows
-        self._committed = committed
-        self._writer = writer
-        self._offsets = offsets
-        self._changelog = changelog
-        self._last = _Link()
-        self._last.finish(None)
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def submit(self, commit: Commit) -> "asyncio.Future[None]":
-        before, self._last = self._last, _Link()
-        task = asyncio.create_task(self._write(commit, before, self._last))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def close(self, timeout_s: float) -> None:
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
-
-    async def _write(self, commit: Commit, before: _Link, link: _Link) -> None:
-        try:
-            await self._write_steps(commit, before, link)
-        except KafkaError as error:
-            unavailable = _unavailable(error)
-            link.finish(unavailable)
-            raise unavailable from error
-        except BaseException as error:
-            link.finish(Superseded("a commit before this one was not written") if _dropped(error) else error)
-            raise
-        link.finish(None)
-
-    async def _write_steps(self, commit: Commit, before: _Link, link: _Link) -> None:
-        await before.rows
-        fault_point("rows.before")
-        if commit.rows:
-            await self._write_rows(commit)
-        link.rows.set_result(None)
-        await before.outputs
-        sent = await self._writer.send(commit.outputs)
-        link.outputs.set_result(None)
-        await _all(sent)
-        # An offset says that everything before it is out, the batch before this one included.
-        await before.acknowledged
-        link.acknowledged.set_result(None)
-        fault_point("outputs.after")
-        await self._offsets.commit(self._tp, commit.next_offset, commit.mark)
-        fault_point("offset.after")
-        await before.done
-        self._committed(commit)
-
-    async def _write_rows(self, commit: Commit) -> None:
-        rows = [(row.key, row.value) for row in commit.rows]
-        first, last = await self._writer.write_batch(self._changelog, self._tp.partition, rows)
-        fault_point("rows.after")
-        self._nobody_else_wrote(first, last, len(rows))
-        self._rows.write(rows, last)
-        fault_point("store.after")
-
-    def _nobody_else_wrote(self, first: int, last: int, count: int) -> None:
-        """Acknowledged changelog offsets follow one another; a hole is a second writer, or an answer without offset."""
-        stored = self._rows.changelog_offset()
-        if (stored is not None and first != stored + 1) or last - first != count - 1:
-            raise ContinuityBroken(
-                f"{self._changelog}/{self._tp.partition}: {count} rows were written at {first} to {last}, they should "
-                f"follow {stored}. Somebody else writes there. This process gave the partition up. Make sure that one "
-                "worker owns it, then start again."
-            )
+            self._failed(not_acknowledged(error))
 
 
 class KafkaWriter:
-    """Sends records with the process's one producer, in the order of the calls."""
+    """Sends records with one producer, in the order of the calls: the process's, or that of a partition's owner."""
 
-    def __init__(self, producer: KafkaProducer, names: Names) -> None:
-        self._faust_producer = producer
+    def __init__(self, producer: Callable[[], Any], names: Names, headers: Headers = ()) -> None:
+        """`headers` go with every record."""
+        self._producer = producer
         self._names = names
-
-    @property
-    def _producer(self) -> Any:
-        return self._faust_producer._ensure_producer()
+        self._headers = list(headers)  # aiokafka takes nothing but a list
 
     async def append(self, outputs: Sequence[Output]) -> list[Position]:
         """Send and wait; positions in the order given."""
         try:
             async with asyncio.timeout(APPEND_TIMEOUT_S):
                 sent = await self.send(outputs)
-                answers = await _all(sent)
+                answers = await all_acknowledged(sent)
         except (KafkaError, TimeoutError) as error:
-            raise _unavailable(error) from error
+            raise not_acknowledged(error) from error
         return [
             Position(output.topic, answer.partition, answer.offset)
             for output, answer in zip(outputs, answers, strict=True)
@@ -225,23 +110,24 @@ class KafkaWriter:
     async def send(self, outputs: Iterable[Output]) -> "list[asyncio.Future[Any]]":
         """Queue records, in order. Their futures must be awaited, all of them. Nothing is sent when one cannot be."""
         ready = [self._ready(output) for output in outputs]
+        send, headers = self._producer().send, self._headers
         return [
-            await self._producer.send(topic, value, key=key, partition=partition)
+            await send(topic, value, key=key, partition=partition, headers=headers)
             for topic, partition, key, value in ready
         ]
 
     async def write_batch(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> tuple[int, int]:
         """Write records as few batches, in order; (first, last) offset. An empty value removes the key's record."""
-        sent = []
-        batch = self._producer.create_batch()
+        producer, headers, sent = self._producer(), self._headers, []
+        batch = producer.create_batch()
         for key, value in records:
-            if batch.append(key=key, value=value or None, timestamp=None) is None:
-                sent.append(await self._producer.send_batch(batch, topic, partition=partition))
-                batch = self._producer.create_batch()
-                batch.append(key=key, value=value or None, timestamp=None)
-        sent.append(await self._producer.send_batch(batch, topic, partition=partition))
+            if batch.append(key=key, value=value or None, timestamp=None, headers=headers) is None:
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value or None, timestamp=None, headers=headers)
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
         last_count = batch.record_count()
-        answers = await _all(sent)
+        answers = await all_acknowledged(sent)
         return answers[0].offset, answers[-1].offset + last_count - 1
 
     def _ready(self, output: Output) -> tuple[str, int, bytes, bytes | None]:
@@ -257,7 +143,7 @@ class KafkaWriter:
         return topic, partition, output.key, None if removes else output.value
 
 
-async def _all(sent: Sequence[Awaitable[Any]]) -> list[Any]:
+async def all_acknowledged(sent: Sequence[Awaitable[Any]]) -> list[Any]:
     """Every answer, or the first error once all have answered: none is left behind unheard."""
     answers = await asyncio.gather(*sent, return_exceptions=True)
     for answer in answers:
@@ -266,11 +152,13 @@ async def _all(sent: Sequence[Awaitable[Any]]) -> list[Any]:
     return answers
 
 
-def _dropped(error: BaseException) -> bool:
-    return isinstance(error, asyncio.CancelledError)
-
-
-def _unavailable(error: BaseException) -> BackboneUnavailable:
+def not_acknowledged(error: BaseException) -> BackboneUnavailable | OwnerFenced:
+    """What an error of Kafka's means to whoever wrote."""
+    if isinstance(error, ProducerFenced):
+        return OwnerFenced(
+            "a newer owner has taken a partition of this process, and Kafka refused what was still written to it. That "
+            "is not on the log and this process must stop. Start it again: the group then gives it what is its own."
+        )
     return BackboneUnavailable(
         f"Kafka did not acknowledge: {error!r}. What was sent may or may not be on the log. Check the brokers; the "
         "same call may work later."

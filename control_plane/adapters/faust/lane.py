@@ -26,12 +26,14 @@ _log = logging.getLogger(__name__)
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """Where a partition stands when it is assigned: what the group committed, and what the log holds."""
+    """Where a partition stands when it is assigned: what the group committed, with its mark and the log's generation
+    that it is of, and what the log holds."""
 
     committed: int | None
     metadata: bytes
     first: int
     end: int
+    generation: int = 0
 
     @property
     def next_offset(self) -> int:
@@ -67,9 +69,20 @@ class Lane:
     """The records of one partition on their way to whoever takes them. One task, from assignment to revocation."""
 
     def __init__(
-        self, tp: TP, gate: Gate, *, next_offset: int, dense: bool = True, failed: Callable[[BaseException], None]
+        self,
+        tp: TP,
+        gate: Gate,
+        *,
+        next_offset: int,
+        generation: int,
+        dense: bool = True,
+        failed: Callable[[BaseException], None],
+        stopped: "Callable[[Lane, ContinuityBroken], None]",
     ) -> None:
+        """`failed` is told what ends this process's part, `stopped` what only this partition waits for."""
         self.tp = tp
+        self.generation = generation
+        self._stopped = stopped
         self.first_offset = next_offset
         self.committed = self.noted = next_offset
         self.taking = False
@@ -166,11 +179,18 @@ class Lane:
         """Give batches to whoever takes them, until LaneEnded."""
         raise NotImplementedError
 
+    async def _let_go(self) -> None:
+        """What is under way may end; nothing is taken or written after this."""
+
     async def _run(self) -> None:
         try:
             await self._take_all()
         except LaneEnded:
             return
+        except ContinuityBroken as broken:
+            self._gate.shut(self.tp)
+            await self._let_go()
+            self._stopped(self, broken)
         except Exception as error:  # noqa: BLE001 - whatever the taker raises, nothing after it may be taken
             self._failed(error)
 
@@ -198,5 +218,6 @@ def _bytes_of(records: Sequence[Record]) -> int:
 def gone(tp: TP, expected: int, found: int) -> ContinuityBroken:
     return ContinuityBroken(
         f"{tp.topic}/{tp.partition}: offset {expected} must come next, the log goes on at {found}. Nothing after "
-        "it was taken. Find out who cut or restored the log, then let the partition go on from a checkpoint."
+        "it was taken. Find out who wiped, cut or restored the log; restore it, or say that it may go on: "
+        f"setpoint log continue --partition {tp.partition}"
     )

@@ -10,7 +10,8 @@ from typing import Protocol
 from faust.types import TP
 
 from control_plane.adapters.faust.fault_points import fault_point
-from control_plane.adapters.faust.lane import Gate, Lane, Standing, gone
+from control_plane.adapters.faust.lane import Gate, Lane, LaneEnded, Standing, gone
+from control_plane.errors import ContinuityBroken
 from control_plane.ports.backbone import BATCHES_IN_FLIGHT_MAX, Commit, Owner, Record, RowReader, Start
 
 LAST_COMMITS_S = 2.0
@@ -21,12 +22,26 @@ MARK_BYTES_MAX = 3_000
 """Kafka keeps it as offset metadata, of which it takes 4096 characters."""
 
 
+RECORDS_OF_A_CLAIM = 2
+"""In the changelog: the first one shuts the former owner out, the second one says the epoch."""
+
+
+class OwnedRows(RowReader, Protocol):
+    """The rows of a partition that is ours."""
+
+    def changelog_offset(self) -> int | None:
+        """The last changelog record that is in them."""
+
+
 class Superseded(Exception):
     """The group gave the partition to somebody else; what was not committed is delivered again there."""
 
 
 class CommitLine(Protocol):
     """Writes the commits of one partition, in order."""
+
+    async def begin(self) -> None:
+        """Commit offset 0, which follows from nothing."""
 
     def submit(self, commit: Commit) -> "asyncio.Future[None]":
         """Begin to write; the future is done when the commit is durable, in the order of submission."""
@@ -45,11 +60,22 @@ class OwnerLane(Lane):
         standing: Standing,
         *,
         owner: Owner,
-        rows: RowReader,
+        rows: OwnedRows,
         line: CommitLine,
+        epoch: int,
+        generation: int,
         failed: Callable[[BaseException], None],
+        stopped: Callable[[Lane, ContinuityBroken], None],
     ) -> None:
-        super().__init__(tp, gate, next_offset=standing.next_offset - standing.holds_record_before, failed=failed)
+        super().__init__(
+            tp,
+            gate,
+            next_offset=standing.next_offset - standing.holds_record_before,
+            generation=generation,
+            failed=failed,
+            stopped=stopped,
+        )
+        self._epoch = epoch
         self.committed = self.noted = standing.next_offset
         self._standing = standing
         self._owner = owner
@@ -61,6 +87,9 @@ class OwnerLane(Lane):
     async def end(self) -> None:
         """Take no more, let commits end, and tell the owner."""
         await super().end()
+        await self._let_go()
+
+    async def _let_go(self) -> None:
         await self._line.close(LAST_COMMITS_S)
         if self._assigned:
             self._assigned = False
@@ -75,12 +104,16 @@ class OwnerLane(Lane):
         return written
 
     async def _take_all(self) -> None:
+        self._check_rows()
         self._gate.open(self.tp)
         start = await self._start()
         self._assigned = True
         await self._owner.assigned(self.tp.partition, self._rows, start)
         if not self._standing.holds_next:
             raise gone(self.tp, self._standing.next_offset, self._standing.end)
+        if self._standing.committed is None:
+            # From here on there is an offset wherever there are rows: without one, rows tell of a log that was wiped.
+            await self._begin_line()
         while True:
             batch = await self.next_batch()
             await self._slots.acquire()
@@ -98,11 +131,31 @@ class OwnerLane(Lane):
                 # Commits become durable in their order, so this one is the last in flight.
                 await asyncio.wait([written])
 
+    async def _begin_line(self) -> None:
+        try:
+            await self._line.begin()
+        except Superseded as superseded:
+            raise LaneEnded from superseded
+
     async def _start(self) -> Start:
         before: Record | None = None
         if self._standing.holds_record_before:
             before = (await self.next_batch(records_max=1))[0]
-        return Start(next_offset=self._standing.next_offset, mark=self._standing.metadata, record_before=before)
+        return Start(
+            next_offset=self._standing.next_offset,
+            mark=self._standing.metadata,
+            record_before=before,
+            epoch=self._epoch,
+            generation=self.generation,
+        )
+
+    def _check_rows(self) -> None:
+        """Rows and offset stand or fall together. Raises ContinuityBroken where only one of them is there."""
+        if self._standing.committed is None and next(self._rows.scan(), None) is not None:
+            raise _only_one(self.tp, "there are rows of it and no committed offset: log or group was wiped")
+        # The claim's own records are the first two of a changelog that was empty.
+        if self._standing.next_offset and (self._rows.changelog_offset() or 0) < RECORDS_OF_A_CLAIM:
+            raise _only_one(self.tp, f"offset {self._standing.next_offset} is committed, and its rows are gone")
 
     def _written(self, written: "asyncio.Future[None]", next_offset: int) -> None:
         if written.cancelled():
@@ -114,3 +167,10 @@ class OwnerLane(Lane):
             self._ending = True
         if error is not None and not isinstance(error, Superseded):
             self._failed(error)
+
+
+def _only_one(tp: TP, what: str) -> ContinuityBroken:
+    return ContinuityBroken(
+        f"{tp.topic}/{tp.partition}: {what}. Nothing of it was taken. Find out who deleted what; restore it, or say "
+        f"that the partition may go on with what is there: setpoint log continue --partition {tp.partition}"
+    )

@@ -21,9 +21,6 @@ from control_plane.adapters.faust.row_store import RowsStore
 class RecoveringConsumer(Protocol):
     """What recovery needs of both Consumers."""
 
-    async def settle(self) -> None:
-        """Wait until nothing that this process sent is still on its way to the log."""
-
     async def restore_rows(self, tps: set[TP], store: RowsStore) -> None:
         """Bring the store up to the changelog's end."""
 
@@ -32,11 +29,7 @@ class RecoveringConsumer(Protocol):
 
 
 class BulkRecovery(Recovery):
-    """Faust's Recovery without its own reading.
-
-    The fence of a partition (a producer epoch, and the claim in `events.v1`) will stand at the beginning of `_restore`:
-    it must be up before the changelog's end is read, or the former owner can still write behind it.
-    """
+    """Faust's Recovery without its own reading."""
 
     logger = SERVICES
 
@@ -65,10 +58,14 @@ class BulkRecovery(Recovery):
         await super()._resume_streams(generation_id)
 
     async def _restore(self) -> None:
+        """The fence stands before the changelog's end is read: the former owner could still write behind it."""
         consumer: RecoveringConsumer = self.app.consumer
-        await consumer.settle()
         for table in self.tables.values():
-            await consumer.restore_rows(set(self.actives_for_table[table]), table.data)
+            changelogs = set(self.actives_for_table[table])
+            partitions = {tp.partition for tp in changelogs}
+            await self.app.part.fence(partitions)
+            await consumer.restore_rows(changelogs, table.data)
+            await self.app.part.claim({partition: table.data.rows(partition) for partition in partitions})
         if self.app.consumer.assignment():
             await consumer.find_standings()
 

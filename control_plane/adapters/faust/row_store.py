@@ -17,6 +17,7 @@ from faust.stores import rocksdb
 from rocksdict import Rdict, WriteBatch
 
 from control_plane.adapters.faust.library_logs import SERVICES
+from control_plane.adapters.faust.own_rows import CHANGELOG_KEYS
 from control_plane.errors import DataDamaged, DataInUse, InvalidSettings, StorageFull
 
 OFFSET_KEY: bytes = rocksdb.Store.offset_key
@@ -24,7 +25,7 @@ GENERATION_KEY = b"__setpoint\0generation__"
 FULL = ("No space left on device", "File too large", "Disk quota exceeded", "NoSpace", "Space limit")
 """What RocksDB's texts say when a disk or a quota is full."""
 FORBIDDEN = ("Permission denied", "Read-only file system", "Operation not permitted")
-OWN_KEYS = frozenset((OFFSET_KEY, GENERATION_KEY))
+OWN_KEYS = CHANGELOG_KEYS | {OFFSET_KEY, GENERATION_KEY}
 
 
 _log = logging.getLogger(__name__)

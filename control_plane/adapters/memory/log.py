@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from control_plane.errors import ContinuityBroken, InvalidMessage, InvalidSettings, OwnerFenced
 from control_plane.messages import topics
-from control_plane.messages.owner_event import claim_of, epoch_of_claim, own_subject
+from control_plane.messages.owner_event import claim_of, next_epoch, own_subject
 from control_plane.ports.backbone import (
     BATCH_BYTES_MAX,
     EPOCH_HEADER,
@@ -86,9 +86,10 @@ class MemoryLog:
 
     def claim(self, partition: int, owner: str) -> int:
         """Take a partition of `events.v1`; its former owner can write no more. Gives the epoch."""
-        value = claim_of(partition, owner, self._now_ms())
-        [claim] = self.append([Output(topics.EVENTS, own_subject(partition).encode(), value, partition)])
-        epoch = self.epochs[partition] = epoch_of_claim(claim.offset)
+        now_ms = self._now_ms()
+        value = claim_of(partition, owner, now_ms)
+        self.append([Output(topics.EVENTS, own_subject(partition).encode(), value, partition)])
+        epoch = self.epochs[partition] = next_epoch(self.epochs.get(partition, 0), now_ms)
         return epoch
 
     def start_of(self, group: str, partition: int, epoch: int = 0) -> Start:

@@ -29,6 +29,11 @@ def decode(value: bytes) -> Row:
     return msgspec.msgpack.decode(value, type=Row)
 
 
+def without_claims(records: Sequence[Record]) -> list[Record]:
+    """What somebody appended; not what an owner did, to say that it is one."""
+    return [record for record in records if not record.key.startswith(b"partition/")]
+
+
 class Changed:
     """Lets a test wait until something has come true, without sleeping."""
 
@@ -49,7 +54,7 @@ class Changed:
 
 
 class CountingOwner(Changed):
-    """Counts. Fails the test when a batch does not follow the one before it."""
+    """Counts. Fails the test when a batch does not follow the one before it. Batches of claims alone are not kept."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,19 +82,22 @@ class CountingOwner(Changed):
 
     async def take(self, partition: int, records: Sequence[Record]) -> Commit:
         self._follows(partition, records)
+        if not without_claims(records):
+            return self._commit(partition, records)
         self._in_flight[partition] += 1
         self.in_flight_seen_max = max(self.in_flight_seen_max, self._in_flight[partition])
         self.changed()
         await self.gate.wait()
-        self.taken.extend(records)
+        self.taken.extend(without_claims(records))
         self.batches.append((partition, records[0].offset))
         commit = self._commit(partition, records)
         self.changed()
         return commit
 
     def committed(self, partition: int, commit: Commit) -> None:
-        self._in_flight[partition] -= 1
-        self.committed_batches.append((partition, commit.batch_offset))
+        if (partition, commit.batch_offset) in self.batches:
+            self._in_flight[partition] -= 1
+            self.committed_batches.append((partition, commit.batch_offset))
         for row in self._rows[partition].values():
             row.held = [held for held in row.held if held[0] >= commit.next_offset]
         self.changed()
@@ -119,7 +127,7 @@ class CountingOwner(Changed):
     def _commit(self, partition: int, records: Sequence[Record]) -> Commit:
         outputs: list[Output] = []
         changed: dict[bytes, Row] = {}
-        for record in records:
+        for record in without_claims(records):
             row = self._current(partition, record.key)
             if record.offset > row.applied:
                 row.count += 1
@@ -160,5 +168,5 @@ class KeepingReader(Changed):
         if self.raising:
             raise self.raising.pop(0)
         assert {(record.topic, record.partition) for record in records} == {(topic, partition)}
-        self.taken.extend(records)
+        self.taken.extend(without_claims(records))
         self.changed()

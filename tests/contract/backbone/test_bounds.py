@@ -42,7 +42,7 @@ async def test_a_batch_is_cut_where_its_records_pass_the_limit(world: World) -> 
         await owner.until(lambda: len(owner.taken) == 30)
         waiting = world.fetched_ahead(backbone)
 
-    starts = [*sorted(offset for _, offset in owner.batches), 30]
+    starts = [*sorted(offset for _, offset in owner.batches), 31]
     assert all((after - before) * record_bytes <= BATCH_BYTES_MAX for before, after in pairwise(starts))
     assert waiting == 0
 
@@ -57,8 +57,8 @@ async def test_a_record_that_is_larger_than_a_batch_comes_alone(world: World) ->
         await owner.until(lambda: len(owner.taken) == 3)
 
     assert [len(record.value) for record in owner.taken] == sizes
-    assert (0, 1) in owner.batches
-    assert (0, 2) in owner.batches
+    assert (0, 2) in owner.batches, "the second one; the claim comes before the first"
+    assert (0, 3) in owner.batches
 
 
 class Sparing(CountingOwner):
@@ -150,7 +150,7 @@ async def test_a_hot_subject_with_large_decisions_passes_and_no_row_outgrows_a_r
     async with world.running() as backbone:
         await backbone.append([adopted, *events])
     async with world.running(owner):
-        await owner.until(lambda: owner.committed_below == HOT_EVENTS + 1, timeout_s=60)
+        await owner.until(lambda: owner.committed_below > HOT_EVENTS, timeout_s=60)
         records = await world.read(topics.VERDICTS)
     verdicts = [json.loads(record.value)["id"] for record in records]
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import faust
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.message_accumulator import MessageAccumulator
+from aiokafka.producer.sender import Sender, SendProduceReqHandler
+from aiokafka.producer.transaction_manager import TransactionManager
 from faust.stores.rocksdb import RocksDBOptions, Store
 from faust.tables.base import Collection
 from faust.tables.manager import TableManager
@@ -39,6 +41,7 @@ OVERRIDDEN = [
     (HotPath, Consumer, "force_commit", "self topics start_new_transaction"),
     (HotPath, Consumer, "wait_empty", "self"),
     (HotPath, Consumer, "on_partitions_revoked", "self revoked"),
+    (HotPath, Consumer, "on_partitions_assigned", "self assigned generation_id"),
     (HotPath, Consumer, "on_stop", "self"),
     (KafkaConsumer, driver.Consumer, "_new_consumer_thread", "self"),
     (HotConsumer, driver.AIOKafkaConsumerThread, "_create_worker_consumer", "self transport"),
@@ -105,6 +108,14 @@ CALLED = [
     (AIOKafkaConsumer.start, "fetch_min_bytes=self._fetch_min_bytes"),
     (GroupCoordinator._maybe_leave_group, "self._group_instance_id is None"),
     (Fetcher._fetch_requests_routine, "self._notify(waiter)"),
+    # The fence: an id that is asked for at the start, and whose transactions nobody asks about after that.
+    (AIOKafkaProducer.__init__, "self._txn_manager = TransactionManager("),
+    (AIOKafkaProducer.start, "self._sender.start()"),
+    (Sender.start, "self._maybe_wait_for_pid()"),
+    (Sender._sender_routine, "txn_manager.transactional_id is not None"),
+    (SendProduceReqHandler.create_request, "self._sender._txn_manager.transactional_id"),
+    (SendProduceReqHandler.handle_response, "exc = ProducerFenced()"),
+    (MessageAccumulator.create_builder, "self._txn_manager.transactional_id is not None"),
 ]
 
 RELIED_ON = [
@@ -115,10 +126,11 @@ RELIED_ON = [
     (Store, "_db_for_partition partition_path offset_key"),
     (RocksDBOptions, "as_options open"),
     (driver.AIOKafkaConsumerThread, "_ensure_consumer __post_init__ _default_start"),
-    (driver.Producer, "_ensure_producer"),
+    (driver.Producer, "_ensure_producer _new_producer"),
+    (TransactionManager, "wait_for_pid has_pid"),
     (driver, "ensure_aiokafka_TP ensure_aiokafka_TPset"),
     (Fetcher, "fetched_records _create_fetch_waiter"),
-    (GroupCoordinator, "fetch_committed_offsets"),
+    (GroupCoordinator, "fetch_committed_offsets request_rejoin"),
     (MessageAccumulator, "add_batch create_builder"),
 ]
 

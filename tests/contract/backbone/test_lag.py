@@ -36,8 +36,9 @@ async def test_the_lag_of_each_group_is_what_it_has_not_committed(world: World) 
     reader.gate.clear()
     async with world.running(owner, groups={"recorder": ((EVENTS, DECISIONS), reader)}) as backbone:
         await owner.until(lambda: len(owner.starts) == PARTITIONS)
-        await until(lambda: len(backbone.lag()) == 3 * PARTITIONS)
-        assert set(backbone.lag().values()) == {0}
+        reader.gate.set()
+        await until(lambda: len(backbone.lag()) == 3 * PARTITIONS and set(backbone.lag().values()) == {0})
+        reader.gate.clear()
 
         await backbone.append([*record(0, 7), *record(1, 2)])
         await until(lambda: sum(backbone.lag().values()) == 18)
@@ -89,7 +90,7 @@ async def test_a_process_whose_commits_stand_still_leaves(kafka_world: World, mo
 
         backbone._apps[0].consumer.commit_marks = never
         await backbone.append(record())
-        with pytest.raises(BackboneUnavailable, match=r"offset of events.v1/0 .* has stood at 0 for 0.5 s"):
+        with pytest.raises(BackboneUnavailable, match=r"offset of events.v1/0 .* has stood at \d for 0.5 s"):
             await asyncio.wait_for(backbone.watch(), 10)
     finally:
         await backbone.stop()

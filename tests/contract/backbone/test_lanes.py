@@ -31,7 +31,13 @@ class NotedGate:
 
 
 def lane_at(next_offset: int, gate: NotedGate, *, dense: bool = True) -> Lane:
-    return Lane(HERE, gate, next_offset=next_offset, dense=dense, failed=pytest.fail)
+    return Lane(
+        HERE, gate, next_offset=next_offset, generation=0, dense=dense, failed=pytest.fail, stopped=never_stopped
+    )
+
+
+def never_stopped(lane: Lane, broken: ContinuityBroken) -> None:
+    pytest.fail(str(broken))
 
 
 def records(*offsets: int) -> list[Record]:

@@ -41,7 +41,7 @@ async def test_a_batch_is_never_larger_than_agreed(world: World) -> None:
         owner.gate.set()
         await owner.until(lambda: len(owner.taken) == 3 * BATCH_RECORDS_MAX)
 
-    starts = [offset for _, offset in owner.batches] + [3 * BATCH_RECORDS_MAX]
+    starts = [offset for _, offset in owner.batches] + [3 * BATCH_RECORDS_MAX + 1]
     assert all(after - before <= BATCH_RECORDS_MAX for before, after in pairwise(starts))
 
 

@@ -26,9 +26,10 @@ class OwnBroker:
         self.port = two_free_ports()
 
     async def run(self, command: str) -> None:
+        options = ["--port", str(self.port)] if command == "start" else []
         done = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, str(PROGRAM), command, str(self._path), "--port", str(self.port)],
+            [sys.executable, str(PROGRAM), command, str(self._path), *options],
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

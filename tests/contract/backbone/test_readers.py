@@ -29,15 +29,15 @@ async def test_what_a_group_has_committed_can_be_read_beside_it_and_after_it(wor
         beside = await committed(world, ("loop", EVENTS, partition))
     after = await committed(world, ("loop", EVENTS, partition), ("recorder", EVENTS, partition))
 
-    assert beside == [10]
-    assert after == [10, 10]
+    assert beside == [11], "ten records and the claim before them"
+    assert after == [11, 11]
 
 
 async def test_a_group_that_committed_nothing_has_no_offset(world: World) -> None:
     async with world.running(CountingOwner()):
         pass
 
-    assert await committed(world, ("loop", EVENTS, 0), ("nobody", EVENTS, 0), ("loop", COMMANDS, 1)) == [None] * 3
+    assert await committed(world, ("recorder", EVENTS, 0), ("nobody", EVENTS, 0), ("loop", COMMANDS, 1)) == [None] * 3
 
 
 @pytest.mark.kafka

@@ -71,7 +71,7 @@ async def test_an_empty_value_removes_a_row(world: World) -> None:
     async with world.running(owner) as backbone:
         await backbone.append([Output(EVENTS, b"k", b"v", 0), Output(EVENTS, b"k", b"v", 0)])
         await owner.until(lambda: owner.counts() == {b"k": 2})
-        gone = Commit(batch_offset=2, rows=(RowWrite(b"k", b"", b""),), outputs=(), next_offset=2, mark=b"m")
+        gone = Commit(batch_offset=3, rows=(RowWrite(b"k", b"", b""),), outputs=(), next_offset=3, mark=b"m")
         await backbone.commit(0, gone)
         assert owner.row(0, b"k") is None
     shutil.rmtree(world.path / "one" / "tables")

@@ -43,12 +43,10 @@ async def test_a_partition_begins_with_its_mark_and_the_record_before(world: Wor
         await second.until(lambda: len(second.starts) == PARTITIONS)
 
     start = second.starts[last.partition]
-    assert (start.next_offset, start.mark) == (7, b"mark of 6")
+    assert (start.next_offset, start.mark) == (8, b"mark of 7"), "seven records and the claim before them"
     assert start.record_before == last
     [other] = set(range(PARTITIONS)) - {last.partition}
-    assert second.starts[other].next_offset == 0
-    assert second.starts[other].mark == b""
-    assert second.starts[other].record_before is None
+    assert second.starts[other].next_offset <= 1, "nothing but a claim, which may not have been taken"
 
 
 async def test_the_same_backbone_starts_again(world: World) -> None:

@@ -17,6 +17,7 @@ from control_plane.adapters.memory import MemoryBackbone, MemoryLog
 from control_plane.messages.topics import EVENTS
 from control_plane.ports.backbone import GroupReader, Output, Owner, Record
 from control_plane.ports.log_reader import LogReader
+from tests.contract.backbone.owners import without_claims
 
 PARTITIONS = 2
 
@@ -75,8 +76,15 @@ class World:
             await backbone.stop()
 
     async def read(self, topic: str) -> list[Record]:
-        """Every record of a topic, as a stranger sees them."""
-        return await asyncio.to_thread(self._read, topic)
+        """Every record of a topic but the claims, as a stranger sees them."""
+        return without_claims(await asyncio.to_thread(self._read, topic))
+
+    async def claims(self, partition: int = 0) -> list[Record]:
+        """What owners have said when they took a partition."""
+        found = await asyncio.to_thread(self._read, EVENTS)
+        return [
+            record for record in found if record.partition == partition and record.key == b"partition/%d" % partition
+        ]
 
     def reader(self) -> LogReader:
         """The log for who only reads it; blocking."""
