@@ -16,12 +16,12 @@ from fastapi import FastAPI, Request, Response
 
 from control_plane.adapters.opa import BundleKey, BundleShelf, OpaAddress, OpaEngine, relocated
 from control_plane.adapters.opa.config import opa_config
-from control_plane.api.bundles import bundle_routes
+from control_plane.api.bundles import MEDIA_TYPE, bundle_routes
 from control_plane.messages import Question, Ruling
 from control_plane.ports.policy_engine import PolicySet
 
 READY_TIMEOUT_S = 30.0
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 LENIENT_MS = 5_000
 """A deadline for tests of what OPA rules and not of how fast: the machine may be busy."""
 
@@ -95,7 +95,9 @@ class Grounds:
     def __init__(self, key: BundleKey = KEY) -> None:
         self.shelf = BundleShelf(key)
         self.spoil: bytes | None = None
-        """What is served instead of the bundle."""
+        """What is served instead of the bundle, with the status beside it."""
+        self.spoil_status = 200
+        self.pulls = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -110,7 +112,7 @@ class Grounds:
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the loop, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * PATIENCE_S)
 
     def hold(self, policies: PolicySet) -> None:
         """Offer a policy set, unless it is offered already. Raises InvalidWorkspace."""
@@ -118,9 +120,14 @@ class Grounds:
             found = relocated(policies)
             self.do(_now(lambda: self.shelf.hold(found)))
 
-    def engine(self, url: str, timeout_ms: int = LENIENT_MS) -> OpaEngine:
+    def engine(self, url: str, timeout_ms: int = LENIENT_MS, confirm_timeout_s: float = PATIENCE_S) -> OpaEngine:
         """An engine of this loop; whoever takes it closes it."""
-        return OpaEngine(OpaAddress.of(url), timeout_ms=timeout_ms, refused=self.shelf.statuses.why_refused)
+        return OpaEngine(
+            OpaAddress.of(url),
+            timeout_ms=timeout_ms,
+            confirm_timeout_s=confirm_timeout_s,
+            refused=self.shelf.statuses.why_refused,
+        )
 
     def rule(self, engine: OpaEngine, policies: PolicySet, given: dict[str, Any] | None = None) -> Ruling:
         """The ruling on an input."""
@@ -139,9 +146,11 @@ class Grounds:
 
         @app.middleware("http")
         async def spoiling(request: Request, call_next: Any) -> Response:
-            if self.spoil is not None and request.method == "GET":
-                return Response(self.spoil, media_type="application/gzip", headers={"ETag": f'"{hash(self.spoil)}"'})
+            self.pulls += request.method == "GET"
             answer: Response = await call_next(request)
+            # Judged only now: a pull that was waiting is answered as well.
+            if self.spoil is not None and request.method == "GET":
+                return Response(self.spoil, self.spoil_status, media_type=MEDIA_TYPE)
             return answer
 
         bound = socket.socket()

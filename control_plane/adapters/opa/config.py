@@ -8,8 +8,7 @@ from control_plane.adapters.opa.bundle import NAME
 from control_plane.adapters.opa.signing import ALGORITHM, KEY_ID, SCOPE, BundleKey
 
 LONG_POLL_S: Final = 30
-RETRY_S_MIN: Final = 1
-RETRY_S_MAX: Final = 2
+RETRY_S_MAX: Final = 1
 """How long OPA waits at most before it looks for a service again that was away."""
 
 
@@ -28,7 +27,7 @@ def opa_config(service_url: str, key: BundleKey, *, persist_in: str | None = Non
                 "resource": f"bundles/{NAME}",
                 "persist": persist_in is not None,
                 "polling": {
-                    "min_delay_seconds": RETRY_S_MIN,
+                    "min_delay_seconds": RETRY_S_MAX,
                     "max_delay_seconds": RETRY_S_MAX,
                     "long_polling_timeout_seconds": LONG_POLL_S,
                 },

@@ -50,6 +50,7 @@ class OpaEngine:
         address: OpaAddress,
         *,
         timeout_ms: int = RULING_TIMEOUT_MS,
+        confirm_timeout_s: float = CONFIRM_TIMEOUT_S,
         refused: Callable[[str], str] = lambda _revision: "",
     ) -> None:
         """`refused` gives OPA's own words on why it does not take the policies of a revision, where they are known."""
@@ -57,6 +58,7 @@ class OpaEngine:
         self.counts = OpaCounts()
         self._address = address
         self._timeout_ms = timeout_ms
+        self._confirm_timeout_s = confirm_timeout_s
         self._client = OpaClient(address)
         self._breaker = Breaker()
         self._sets: OrderedDict[str, _Known | str] = OrderedDict()
@@ -90,7 +92,7 @@ class OpaEngine:
         """Wait until OPA rules under these policies. Raises InvalidWorkspace when it refuses them, and
         PolicyEngineUnavailable when it does not come to run them."""
         known = self._as_asked(found)
-        until = asyncio.get_running_loop().time() + CONFIRM_TIMEOUT_S
+        until = asyncio.get_running_loop().time() + self._confirm_timeout_s
         while why := await self._why_not(known):
             refused = self._refused(found.revision)
             if refused:
@@ -98,7 +100,7 @@ class OpaEngine:
             if asyncio.get_running_loop().time() > until:
                 raise PolicyEngineUnavailable(
                     f"OPA at {self._address.url} did not come to run the policies {found.revision} within "
-                    f"{CONFIRM_TIMEOUT_S:.0f} s ({why}). They were not put in force. Look at GET /v1/opa and its log."
+                    f"{self._confirm_timeout_s:.0f} s ({why}). They were not put in force. See: setpoint opa list"
                 )
             await asyncio.sleep(CONFIRM_INTERVAL_S)
 
