@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from control_plane.demo.running import Run
     from control_plane.demo.scorecard import Scorecard
 
-DEMOS: Final = ("incident", "orders")
+DEMOS: Final = ("incident", "orders", "llm")
 SEED_MAX: Final = 1_000_000
 
 OK: Final = 0
@@ -41,6 +41,7 @@ def demo_command(
     json_output: bool = False,
     data: Path | None = None,
     backbone: str | None = None,
+    live: bool = False,
 ) -> int:
     """Run a demo to its end and give the exit code.
 
@@ -49,10 +50,14 @@ def demo_command(
         seed: draws what is broken, how and when; without one it is drawn, and shown at the end.
         json_output: exactly one object on standard output, and nothing else.
         data: keep what the demo wrote in this folder, which must be new or empty.
+        live: ask a model rather than play recorded answers; only the llm demo can.
         backbone: another log than the embedded one, such as kafka://127.0.0.1:9092.
     """
     if name not in DEMOS:
         _complain(f"There is no demo {name}. Choose one of: {', '.join(DEMOS)}.")
+        return BAD_USAGE
+    if live and name != "llm":
+        _complain(f"The demo {name} asks no model. Take --live out, or run: setpoint demo llm --live")
         return BAD_USAGE
     from control_plane.demo.running import Run  # The whole service: not for a misspelt name.
 
@@ -65,6 +70,7 @@ def demo_command(
             began_at=psutil.Process().create_time(),
             tell=_nothing if json_output else view.tell,
             backbone=backbone,
+            live=live,
         )
         try:
             card = asyncio.run(_until_signalled(_runner_of(name)(run)))
@@ -88,6 +94,10 @@ def _runner_of(name: str) -> "Callable[[Run], Coroutine[Any, Any, Scorecard]]":
         from control_plane.demo.orders import run_orders
 
         return run_orders
+    if name == "llm":
+        from control_plane.demo.llm import run_llm
+
+        return run_llm
     from control_plane.demo.incident import run_incident
 
     return run_incident

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from control_plane.errors import InvalidMessage
-from control_plane.messages import Command, Decision, Effect, Outcome, Verdict, topics
-from control_plane.messages.event import OUTCOME_PREFIX
-from control_plane.messages.wire import decode, decode_event, outcome_of
+from control_plane.messages import Command, Decision, Effect, Event, Outcome, Proposed, Verdict, topics
+from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX
+from control_plane.messages.wire import decode, decode_event, outcome_of, proposed_of
 from control_plane.ports.backbone import Record
 from control_plane.ports.log_reader import LogReader
 
@@ -24,6 +24,8 @@ class History:
     commands: tuple[Command, ...]
     outcomes: tuple[Outcome, ...]
     effects: tuple[Effect, ...]
+    proposed: tuple[Proposed, ...] = ()
+    """Answers of slow agents."""
 
     def answers(self) -> Counter[str]:
         """How many verdicts gave each answer."""
@@ -38,6 +40,7 @@ def read_history(reader: LogReader, since_ms: int) -> History:
         commands=tuple(_messages(reader, topics.COMMANDS, Command, since_ms)),
         outcomes=tuple(_outcomes(reader, since_ms)),
         effects=tuple(_messages(reader, topics.EFFECTS, Effect, since_ms)),
+        proposed=tuple(_proposed(reader, since_ms)),
     )
 
 
@@ -51,15 +54,24 @@ def _messages(reader: LogReader, topic: str, message_type: type[M], since_ms: in
 
 
 def _outcomes(reader: LogReader, since_ms: int) -> Iterator[Outcome]:
-    seen: set[str] = set()
+    return (outcome_of(event) for event in _events(reader, since_ms) if event.type.startswith(OUTCOME_PREFIX))
+
+
+def _proposed(reader: LogReader, since_ms: int) -> Iterator[Proposed]:
+    return (proposed_of(event) for event in _events(reader, since_ms) if event.type == DECISION_PROPOSED)
+
+
+def _events(reader: LogReader, since_ms: int) -> Iterator[Event]:
+    seen: set[tuple[str, str]] = set()
     for record in _records(reader, topics.EVENTS, since_ms):
         try:
             event = decode_event(record.value, record.recorded_ms)
         except InvalidMessage:
-            continue  # On a log that others write to as well: a dead letter, and no outcome of ours.
-        if event.type.startswith(OUTCOME_PREFIX) and event.lineage.message_id not in seen:
-            seen.add(event.lineage.message_id)
-            yield outcome_of(event)
+            continue  # On a log that others write to as well: a dead letter, and nothing of ours.
+        identity = event.lineage.source, event.lineage.message_id
+        if identity not in seen:
+            seen.add(identity)
+            yield event
 
 
 def _records(reader: LogReader, topic: str, since_ms: int) -> Iterator[Record]:

@@ -17,13 +17,17 @@ from control_plane.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one run is given. `folder` is empty; `began_at` is when the process began, seconds since the epoch."""
+    """What one run is given. `folder` is empty; `began_at` is when the process began, seconds since the epoch.
+
+    `live` is for the llm demo: it asks a model, rather than playing recorded answers.
+    """
 
     seed: int
     folder: Path
     began_at: float
     tell: Callable[[Line], None]
     backbone: str | None = None
+    live: bool = False
 
 
 def service_of(run: Run) -> Service:

@@ -11,6 +11,8 @@ STYLES = {
     "start": "dim",
     "broken": "magenta",
     "seen": "yellow",
+    "letter": "magenta",
+    "silent": "yellow",
     "proposed": "cyan",
     "allowed": "green",
     "denied": "red",

@@ -1,6 +1,7 @@
-"""The warehouse of the orders demo: a real HTTP server that counts what it does, and fails when it is told to.
+"""The warehouse of the orders demo, and the desk of the llm demo: a server that counts what it does.
 
-It does not know idempotency keys: what it is asked twice it does twice. The loop's word counts for nothing here.
+It is a real HTTP server, and fails when it is told to. It does not know idempotency keys: what it is asked twice it
+does twice. The loop's word counts for nothing here.
 """
 
 import asyncio
@@ -12,8 +13,17 @@ from typing import Final
 HEAD_BYTES_MAX: Final = 16 * 1024
 BROKEN_TIMES: Final = 2
 TELLS_EVERY_S: Final = 0.4
-DONE: Final = {"hold_order": "held", "expedite_order": "expedited", "refund_order": "refunded"}
+DONE: Final = {
+    "hold_order": "held",
+    "expedite_order": "expedited",
+    "refund_order": "refunded",
+    "route_ticket": "routed",
+    "close_ticket": "closed",
+    "refund_customer": "refunded",
+}
 """What it says has happened when it did something."""
+
+ABOUT: Final = ("orders", "tickets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ class Warehouse:
         parts = path.strip("/").split("/")
         if method == "GET" and parts[0] == "done":
             self._say(writer, 200 if any(deed.key == parts[1] for deed in self.deeds) else 404)
-        elif method == "POST" and len(parts) == 3 and parts[0] == "orders" and parts[2] in DONE:
+        elif method == "POST" and len(parts) == 3 and parts[0] in ABOUT and parts[2] in DONE:
             await self._asked(Deed(headers.get("idempotency-key", ""), parts[1], parts[2]), writer)
         else:
             self._say(writer, 404)
