@@ -3,12 +3,21 @@
 SQLAlchemy is loaded with the first of them, so a process that only folds events does without.
 """
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from control_plane.settings import Settings
 
 if TYPE_CHECKING:
     from control_plane.adapters.sql import Database, SqlAudit, SqlLedger, SqlPositions
+
+
+def look_at_store(settings: Settings) -> str:
+    """What database the settings name. Blocking, for `setpoint doctor`. Raises AuditUnavailable, DataDamaged,
+    DataTooNew."""
+    from control_plane.adapters.sql import look_at
+
+    return asyncio.run(look_at(settings.store))
 
 
 class Stores:

@@ -5,38 +5,25 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 from control_plane.cli.exits import CommandError
+from control_plane.cli.finding import Finding, looked_at
+from control_plane.cli.parts import parts
 from control_plane.cli.places import settings_of
 from control_plane.errors import Flaw, InvalidWorkspace, SetpointError
-from control_plane.settings import Settings, unknown_variables, without_password
+from control_plane.settings import Settings, unknown_variables
 
 PYTHON_MIN: Final = (3, 11)
 FREE_BYTES_MIN: Final = 1024 * 1024 * 1024
 CONNECT_TIMEOUT_S: Final = 3.0
 FLAWS_SHOWN_MAX: Final = 5
 
-_IMPORTED: Final = ("faust", "aiokafka", "rocksdict", "sqlalchemy", "aiosqlite", "regorus", "cel", "fastapi", "uvicorn")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One thing that was looked at. A note is no problem: something that is not needed, or worth knowing."""
-
-    subject: str
-    state: Literal["ok", "note", "problem"]
-    detail: str
-    cure: str = ""
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
+_IMPORTED: Final = ("faust", "aiokafka", "rocksdict", "sqlalchemy", "asyncpg", "regorus", "cel", "fastapi", "uvicorn")
 
 
 def examine(workspace: Path) -> list[Finding]:
@@ -51,7 +38,7 @@ def examine(workspace: Path) -> list[Finding]:
         Finding(subject="settings", state="ok", detail=f"{len(settings.given)} settings of {workspace.resolve()}")
     )
     findings += [_workspace(workspace, settings), *_data_dir(settings), _key(settings), _listen(settings)]
-    return [*findings, _backbone(settings), _java()]
+    return [*findings, *parts(settings), _java()]
 
 
 def _python() -> Finding:
@@ -151,7 +138,7 @@ def _key(settings: Settings) -> Finding:
     if not is_loopback(settings.listen_host):
         detail = f"{settings.listen_host} can be reached from other machines and SETPOINT_API_KEY is not set"
         return Finding(subject="key", state="problem", detail=detail, cure="Set it, or listen on 127.0.0.1.")
-    return _looked_at(
+    return looked_at(
         "key", lambda: f"in {settings.api_key_file}" if read_key(settings.api_key_file) else "made at the start"
     )
 
@@ -193,40 +180,9 @@ def _who_listens(host: str, port: int) -> Finding:
     )
 
 
-def _backbone(settings: Settings) -> Finding:
-    from control_plane.bootstrap.records import open_reader
-
-    shown = without_password(settings.backbone)
-    path = Path(settings.backbone.removeprefix("embedded://").partition("?")[0])
-    if settings.backbone.startswith("embedded://") and not path.exists():
-        return Finding(subject="log", state="ok", detail=f"{shown} is made at the first start")
-
-    def read() -> str:
-        reader = open_reader(settings)
-        try:
-            partitions = reader.partitions("events.v1")
-        finally:
-            reader.close()
-        return (
-            f"{shown} answers, {partitions} partitions"
-            if partitions
-            else f"{shown} answers, its topics are not made yet"
-        )
-
-    return _looked_at("log", read)
-
-
 def _java() -> Finding:
     found = shutil.which("java")
     if found:
         return Finding(subject="java", state="ok", detail=f"{found}, for make services")
     detail = "none; only `make services` and tests on a real Kafka need one"
     return Finding(subject="java", state="note", detail=detail)
-
-
-def _looked_at(subject: str, look: Callable[[], str]) -> Finding:
-    try:
-        return Finding(subject=subject, state="ok", detail=look())
-    except SetpointError as exc:
-        what, _, cure = str(exc).partition(". ")
-        return Finding(subject=subject, state="problem", detail=what, cure=cure)

@@ -15,7 +15,7 @@ CELL_CHARS_MAX: Final = 60
 
 _STYLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("allow", "succeeded", "effective", "ok", "equal"), "green"),
-    **dict.fromkeys(("deny", "failed", "harmful", "problem", "refused", "expired"), "red"),
+    **dict.fromkeys(("deny", "failed", "harmful", "problem", "away", "refused", "expired"), "red"),
     **dict.fromkeys(("escalate", "hold", "unknown", "ineffective", "note"), "yellow"),
 }
 

@@ -130,8 +130,11 @@ def open_runners(url: URL, durability: Durability) -> tuple[Runner, Runner]:
     _check_sqlite(url)
     file = url.set(drivername="sqlite+pysqlite")
     any_thread = {"check_same_thread": False}
-    writer = sa.create_engine(file, poolclass=sa.StaticPool, connect_args=any_thread)
-    reader = sa.create_engine(file, pool_size=READERS_MAX, max_overflow=0, connect_args=any_thread)
+    # An error must not show what is in the rows.
+    writer = sa.create_engine(file, poolclass=sa.StaticPool, connect_args=any_thread, hide_parameters=True)
+    reader = sa.create_engine(
+        file, pool_size=READERS_MAX, max_overflow=0, connect_args=any_thread, hide_parameters=True
+    )
     for engine in (writer, reader):
         prepare_sqlite(engine, durability)
     return ThreadRunner(writer, threads=1), ThreadRunner(reader, threads=READERS_MAX, reads=True)
