@@ -14,8 +14,12 @@ from typing import Any, TypeVar
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from control_plane.adapters.opa import BundleKey, BundleShelf, OpaAddress, OpaEngine, relocated
+from control_plane.adapters.opa.address import OpaAddress
 from control_plane.adapters.opa.config import opa_config
+from control_plane.adapters.opa.engine import OpaEngine
+from control_plane.adapters.opa.relocation import relocated
+from control_plane.adapters.opa.shelf import BundleShelf
+from control_plane.adapters.opa.signing import BundleKey
 from control_plane.api.bundles import MEDIA_TYPE, bundle_routes
 from control_plane.messages import Question, Ruling
 from control_plane.ports.policy_engine import PolicySet

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Collection
 
-from control_plane.adapters.opa import BundleKey, BundleShelf, OpaAddress, OpaEngine, RelocatedSet, relocated
-from control_plane.adapters.opa.shelf import HELD_SETS_MAX
+from control_plane.adapters.opa.address import OpaAddress
+from control_plane.adapters.opa.engine import OpaEngine
+from control_plane.adapters.opa.relocation import RelocatedSet, relocated
+from control_plane.adapters.opa.shelf import HELD_SETS_MAX, BundleShelf
+from control_plane.adapters.opa.signing import BundleKey
 from control_plane.api.keys import bundle_secret_for
 from control_plane.catalogue.controls import Policies
 from control_plane.errors import ContinuityBroken, InvalidWorkspace

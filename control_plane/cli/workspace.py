@@ -1,6 +1,7 @@
 """Commands about a workspace's files: init, check, schema, config show. None of them needs a service."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,15 +50,18 @@ def check(workspace: WorkspaceArgument = HERE, as_json: AsJson = False) -> None:
 
     flaws: list[Flaw] = []
     found: Workspace | None = None
+    judge = ""
     try:
         found = load_workspace(workspace)
         flaws += _settings_flaws(found)
+        judge, refused = _judged_by_opa(found)
+        flaws += refused
     except InvalidWorkspace as exc:
         flaws += exc.flaws
     if as_json:
-        _put_checked_json(found, flaws)
+        _put_checked_json(found, flaws, judge)
     else:
-        _put_checked(workspace, found, flaws)
+        _put_checked(workspace, found, flaws, judge)
     if flaws:
         raise typer.Exit(FOUND_WRONG)
 
@@ -122,6 +126,17 @@ def _settings_flaws(found: "Workspace") -> "list[Flaw]":
     return []
 
 
+def _judged_by_opa(found: "Workspace") -> "tuple[str, Sequence[Flaw]]":
+    """Who else has judged the policies, and what it found: types and unused names, which nothing in here looks for."""
+    from control_plane.adapters.opa.program import opa_at_hand, strict_flaws, version_of
+
+    program = opa_at_hand()
+    if program is None:
+        return "", ()
+    modules = {f"policies/{item.name}.rego": item.body for item in found.controls.of_kind("policy")}
+    return f"opa {version_of(program)}", strict_flaws(program, modules)
+
+
 def summary(found: "Workspace") -> dict[str, int]:
     """How much of each kind a workspace declares."""
     kinds = ("intent", "row", "fleet", "rule", "agent", "schema")
@@ -143,7 +158,7 @@ def summary_text(found: "Workspace") -> str:
     return ", ".join(said) or "nothing"
 
 
-def _put_checked(workspace: Path, found: "Workspace | None", flaws: "list[Flaw]") -> None:
+def _put_checked(workspace: Path, found: "Workspace | None", flaws: "list[Flaw]", judge: str) -> None:
     for flaw in flaws:
         put(str(flaw))
     for warning in found.warnings if found else ():
@@ -152,15 +167,19 @@ def _put_checked(workspace: Path, found: "Workspace | None", flaws: "list[Flaw]"
         put(f"{len(flaws)} {'flaw' if len(flaws) == 1 else 'flaws'}; it would not start")
     elif found is not None:
         put(f"ok: {summary_text(found)}; revision {found.controls.revision}")
+        put(
+            f"policies were judged here and by {judge}" if judge else "policies were judged here; no opa is on the PATH"
+        )
         hint(f"next: setpoint up {workspace}")
 
 
-def _put_checked_json(found: "Workspace | None", flaws: "list[Flaw]") -> None:
+def _put_checked_json(found: "Workspace | None", flaws: "list[Flaw]", judge: str) -> None:
     answer: dict[str, Any] = {"ok": not flaws, "flaws": [_plain(flaw) for flaw in flaws]}
     if found is not None:
         answer["warnings"] = [_plain(flaw) for flaw in found.warnings]
         answer["revision"] = found.controls.revision
         answer["declares"] = summary(found)
+        answer["policies_judged_by"] = ["setpoint", judge] if judge else ["setpoint"]
     put_json(answer)
 
 

@@ -15,7 +15,8 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from control_plane.adapters.opa import OpaEngine, relocated
+from control_plane.adapters.opa.engine import OpaEngine
+from control_plane.adapters.opa.relocation import relocated
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.messages import Question, Ruling
 from tests.opa_world import Grounds, OpaProcess

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.adapters.opa import OpaEngine
+from control_plane.adapters.opa.engine import OpaEngine
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.errors import InvalidWorkspace
 from control_plane.messages import Question, Ruling

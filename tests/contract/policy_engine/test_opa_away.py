@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.adapters.opa import OpaAddress, OpaEngine
+from control_plane.adapters.opa.address import OpaAddress
 from control_plane.adapters.opa.breaker import PROBE_INTERVAL_S
 from control_plane.adapters.opa.client import IN_FLIGHT_MAX
+from control_plane.adapters.opa.engine import OpaEngine
 from control_plane.messages import Question, Ruling
 from tests.contract.policy_engine.asking import PERMIT, Policies
 from tests.faulty_opa import MODES, WELL, FaultyOpa

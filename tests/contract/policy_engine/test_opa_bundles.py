@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.adapters.opa import BundleKey, OpaEngine, relocated
 from control_plane.adapters.opa.bundle import build
+from control_plane.adapters.opa.engine import OpaEngine
+from control_plane.adapters.opa.relocation import relocated
 from control_plane.adapters.opa.shelf import HELD_SETS_MAX
+from control_plane.adapters.opa.signing import BundleKey
 from control_plane.errors import InvalidWorkspace, PolicyEngineUnavailable
 from control_plane.messages import Ruling
 from control_plane.ports.policy_engine import RULING_TIMEOUT_MS
