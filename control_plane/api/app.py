@@ -25,6 +25,7 @@ from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import Problem
 from control_plane.api.proposals import proposal_routes
 from control_plane.api.reading import Reader
+from control_plane.api.schemas import schema_routes
 from control_plane.api.streaming import Streams
 from control_plane.settings import setpoint_version
 
@@ -61,6 +62,7 @@ def create_app(ports: ApiPorts) -> FastAPI:
         flow_routes(ports, reader),
         dead_letter_routes(ports, letters),
         control_routes(ports),
+        schema_routes(ports),
         hook_routes(ports),
         bundle_routes(ports),
     ):

@@ -35,6 +35,9 @@ class Desk(Protocol):
     def items(self) -> Sequence[ControlItem]:
         """The items of that revision."""
 
+    def versions(self, kind: str) -> Mapping[str, Sequence[ControlItem]]:
+        """Every version of every item of a kind, by name, the oldest first."""
+
     async def apply(self, items: Sequence[ControlItem], expected: str) -> Applied | Moved:
         """Publish items, if `expected` is what is wanted until now. Raises InvalidWorkspace; then nothing has
         changed."""

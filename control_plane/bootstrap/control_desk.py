@@ -28,6 +28,7 @@ from control_plane.workspace.control_log import (
 )
 from control_plane.workspace.diffing import Applied, Change, Moved, changes_between
 from control_plane.workspace.restoring import checked
+from control_plane.workspace.schema_evolution import narrowed_schemas
 from control_plane.workspace.tools import CheckTools
 
 ADOPTION_WAIT_S = 10.0
@@ -86,6 +87,10 @@ class ControlDesk:
         """What is in force."""
         return self.log.control_set(self.wanted).items
 
+    def versions(self, kind: str) -> Mapping[str, Sequence[ControlItem]]:
+        """Every version of every item of a kind, in force or not."""
+        return self.log.versions_of(kind)
+
     def in_force(self) -> Controls:
         """What the door judges by: the newest controls that every partition of this process has adopted."""
         if self._settled != self.wanted and self._is_adopted():
@@ -99,6 +104,8 @@ class ControlDesk:
         before = self.log.wanted
         edited = self.log.started_with != folder.revision
         if publishes and (before is None or edited):
+            if before is not None:
+                _refuse_narrower(self.log.control_set(before).items, folder.items)
             await self._publish(folder, [encode_started_with(folder.revision)])
         elif before is None and has_loop:
             await self._publish(folder)
@@ -126,6 +133,7 @@ class ControlDesk:
             if isinstance(control_set, InvalidWorkspace):
                 raise control_set
             before = self.log.control_set(expected)
+            _refuse_narrower(before.items, control_set.items)
             if control_set.revision != before.revision:
                 await self._change_to(control_set, self._publish)
             changes = changes_between(before.items, control_set.items)
@@ -216,6 +224,13 @@ class ControlDesk:
 
     def _is_adopted(self) -> bool:
         return all(revision == self.wanted for revision in self._owned().values())
+
+
+def _refuse_narrower(before: Sequence[ControlItem], after: Sequence[ControlItem]) -> None:
+    """Raises InvalidWorkspace where a schema would no longer take what it takes now: events of it are on their way."""
+    flaws = narrowed_schemas(before, after)
+    if flaws:
+        raise InvalidWorkspace(flaws)
 
 
 async def _published_already(_controls: ControlSet) -> None:

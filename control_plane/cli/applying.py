@@ -41,15 +41,21 @@ def apply(
     """
     from control_plane.bootstrap.workshop import load_workspace
     from control_plane.cli.client import service
+    from control_plane.errors import InvalidWorkspace
     from control_plane.workspace.diffing import changes_between
+    from control_plane.workspace.schema_evolution import narrowed_schemas
 
     loaded = load_workspace(folder, builtin_policies=settings_of(folder).policies_builtin)
     with service(url, folder) as client:
         in_force = client.get("/v1/controls")
-        changes = changes_between(_items_of(in_force), loaded.controls.items)
+        before = _items_of(in_force)
+        changes = changes_between(before, loaded.controls.items)
+        narrower = narrowed_schemas(before, loaded.controls.items)
         restart = _waits_for_restart(in_force["settings"], loaded)
         if not as_json:
             _put_changes(changes, restart)
+        if narrower:
+            raise InvalidWorkspace(narrower)
         took_s = None
         if changes and not dry_run:
             took_s = _applied(client, loaded, in_force["revision"])

@@ -115,6 +115,14 @@ class ControlLog:
         """Every set, in the order in which it was published first."""
         return tuple(self._sets)
 
+    def versions_of(self, kind: str) -> dict[str, list[ControlItem]]:
+        """Every version of every item of a kind, by name, in the order in which they were published first."""
+        found: dict[str, list[ControlItem]] = {}
+        for item in self._items.values():
+            if item.kind == kind:
+                found.setdefault(item.name, []).append(item)
+        return found
+
     def holds_item(self, item: ControlItem) -> bool:
         """Whether this very version of the item stands on the log."""
         return item.key in self._items

@@ -91,6 +91,7 @@ class MemoryDesk:
 
     def __init__(self, *items: ControlItem) -> None:
         self.controls = control_set(*items)
+        self.known = dict.fromkeys(self.controls.items)
         self.refuses: InvalidWorkspace | None = None
         self.cancelled: list[tuple[Cancellation, Event]] = []
 
@@ -104,6 +105,14 @@ class MemoryDesk:
         """The items in force."""
         return self.controls.items
 
+    def versions(self, kind: str) -> dict[str, list[ControlItem]]:
+        """What was ever in force."""
+        found: dict[str, list[ControlItem]] = {}
+        for item in self.known:
+            if item.kind == kind:
+                found.setdefault(item.name, []).append(item)
+        return found
+
     async def apply(self, items: Sequence[ControlItem], expected: str) -> Applied | Moved:
         """Take items over, if nobody else did before."""
         if expected != self.wanted:
@@ -111,6 +120,7 @@ class MemoryDesk:
         if self.refuses is not None:
             raise self.refuses
         before, self.controls = self.controls, ControlSet.of(items)
+        self.known |= dict.fromkeys(items)
         changes = changes_between(before.items, items)
         return Applied(before=before.revision, revision=self.wanted, changes=changes)
 

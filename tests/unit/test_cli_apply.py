@@ -263,3 +263,18 @@ def test_a_restart_keeps_what_was_applied_from_elsewhere_and_says_so(folder: Pat
 def test_items_name_themselves(up: Running) -> None:
     for item in in_force(up)["items"]:
         assert ControlItem(item["kind"], item["name"], item["body"]).revision == item["revision"]
+
+
+def test_a_schema_that_takes_less_is_shown_and_refused_before_anything_is_sent(up: Running) -> None:
+    path = "schemas/machine.measured.json"
+    written(up.folder, **{path: '{"properties": {"celsius": {"type": "number"}}}'})
+    before = applied(up)["revision"]
+
+    written(up.folder, **{path: '{"properties": {"celsius": {"type": "number", "maximum": 99}}}'})
+    shown, refused = (up.setpoint("apply", str(up.folder), *options) for options in (("--dry-run",), ()))
+
+    assert (shown.exit_code, refused.exit_code) == (1, 1)
+    assert "~ schema machine.measured" in shown.stdout
+    assert f"{path}: celsius: the upper bound is lower than it was" in shown.stderr
+    assert "machine.measured_v2" in refused.stderr
+    assert in_force(up)["revision"] == before
