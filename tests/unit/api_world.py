@@ -108,9 +108,9 @@ class MemoryDesk:
     def versions(self, kind: str) -> dict[str, list[ControlItem]]:
         """What was ever in force."""
         found: dict[str, list[ControlItem]] = {}
-        for item in self.known:
-            if item.kind == kind:
-                found.setdefault(item.name, []).append(item)
+        for known in self.known:
+            if known.kind == kind:
+                found.setdefault(known.name, []).append(known)
         return found
 
     async def apply(self, items: Sequence[ControlItem], expected: str) -> Applied | Moved:
