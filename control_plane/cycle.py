@@ -16,7 +16,7 @@ from control_plane.errors import InvalidMessage
 from control_plane.loop.arrival import Arrival
 from control_plane.loop.intake import check_event
 from control_plane.loop.step import AgentFailure, Ask, Done, Said, step
-from control_plane.messages import Command, Effect, Event, Outcome, Question, Ruling
+from control_plane.messages import Command, Effect, Event, Outcome, Proposed, Question, Ruling
 from control_plane.messages.event import TICK
 from control_plane.messages.outcome import Status
 from control_plane.messages.wire import decode_event, encode, utc
@@ -52,7 +52,7 @@ class Cycle:
                     outcome = self._outcome(message, now_ms)
                     yield outcome
                     waiting.append(decode_event(encode(outcome), now_ms))
-                if isinstance(message, Effect):
+                if isinstance(message, Effect | Proposed):
                     waiting.append(decode_event(encode(message), now_ms))
 
     def tick(self, now_ms: int) -> Iterator[Said | Outcome]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from control_plane.causality import Lineage
 from control_plane.messages import Expectation
+from control_plane.messages.proposed import Origin
 
 ROW_BYTES_MAX = 64 * 1024
 """Largest row. An event that would make it larger is a dead letter, and the row stays as it was."""
@@ -102,7 +103,7 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
     the last offset that was folded, `now_ms` the greatest append time seen. `action_version` rises with each command,
     outcome and human act, never with telemetry. `seen` holds the digests of the last foreign events, 8 bytes each.
     `registered` and `healthy` are what fleets are counted from, `timers` says when an agent wants to be woken by a
-    tick.
+    tick. `origins` holds the newest proposal that came from each partition.
     """
 
     subject: str
@@ -120,6 +121,7 @@ class Row(Struct, frozen=True, kw_only=True, array_like=True):
     registered: bool = False
     healthy: tuple[str, ...] = ()
     timers: dict[str, int] = {}
+    origins: dict[int, Origin] = {}
 
     @property
     def standing(self) -> Standing | None:

@@ -44,6 +44,8 @@ class Rule(Agent):
         self.when: Program = expressions.compile(definition.when)
         self.wakes_when = self.when if definition.when != ALWAYS else None
         self._because = Template(definition.propose.because, expressions)
+        target = definition.propose.subject
+        self._target = Template(target, expressions) if target is not None else None
         self._still_when = definition.still_when
         self._expects = _expectation(definition, expressions)
         self.condition = condition_of(definition)
@@ -110,6 +112,7 @@ class Rule(Agent):
                 still_when=self._still_when,
                 # A tick that is in the log twice has one id, and may wake the rule twice.
                 nth=context.now_ms if context.by_tick else 0,
+                subject=self._target.render_whole(context) if self._target is not None else None,
             ),
         )
 

@@ -161,12 +161,14 @@ class RateCondition(_Strict, frozen=True):
 
 
 class ProposalDefinition(_Strict, frozen=True):
-    """What a rule proposes when it fires. `because` may hold {expressions}."""
+    """What a rule proposes when it fires. `because` may hold {expressions}, and so may `subject`: another one to act on,
+    as kind/name."""
 
     intent: Name
     because: Annotated[str, Meta(min_length=1, max_length=500)]
     parameters: dict[str, Any] = {}
     confidence: Share = 1.0
+    subject: Annotated[str, Meta(min_length=3, max_length=500)] | None = None
 
 
 class ExpectationDefinition(_Strict, frozen=True):

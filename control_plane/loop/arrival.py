@@ -18,7 +18,8 @@ class Arrival(Struct, frozen=True):
 
     `fleets` are the fleets as they stand right before the record, the subject counted as it was then: its own partition
     exactly, others as they were last told. `heard` is when each foreign source was last heard in any partition, as it
-    was last told: append times, milliseconds since the epoch. Both follow from the log alone.
+    was last told: append times, milliseconds since the epoch. Both follow from the log alone, as do the partition and
+    the log's `generation`, which a person's word raises.
     """
 
     event: Event
@@ -26,3 +27,5 @@ class Arrival(Struct, frozen=True):
     recorded_ms: int
     fleets: Mapping[str, FleetSummary] = NO_FLEETS
     heard: Mapping[str, int] = NOT_HEARD
+    partition: int = 0
+    generation: int = 0

@@ -10,6 +10,7 @@ from control_plane.catalogue import AgentInForce
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Context, Decision, Expectation
 from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
+from control_plane.messages.subject import check_target
 from control_plane.ports.agent import AgentOverran, RememberingAgent
 
 PROPOSAL_BYTES_MAX = 32 * 1024
@@ -66,7 +67,7 @@ def deliberate(found: AgentInForce, context: Context, controls_revision: str) ->
         _check_answer(answer, context)
         decisions = tuple([as_recorded(decision, controls_revision, before) for decision in answer])
         return Deliberated(context.own, decisions, wakes_ms=wakes_ms)
-    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as exc:
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, InvalidMessage) as exc:
         return _failed(context, "agent_nonsense", str(exc)[:300])
 
 
@@ -82,6 +83,8 @@ def _check_answer(answer: object, context: Context) -> None:
             raise ValueError(f"decide returned a {type(decision).__name__} among its decisions")
         if decision.agent != context.agent or decision.lineage.causation_id != context.event.lineage.message_id:
             raise ValueError("a decision was not built with context.propose")
+        if decision.subject != context.event.subject:
+            check_target(decision.subject)
         ids.add(decision.lineage.message_id)
     if len(ids) < len(answer):
         raise ValueError("two decisions have the same nth")

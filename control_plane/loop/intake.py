@@ -4,8 +4,6 @@
 nothing about what follows from the event.
 """
 
-from typing import Final
-
 from control_plane.catalogue import Controls
 from control_plane.causality.lineage import SOURCE
 from control_plane.errors import InvalidMessage
@@ -19,14 +17,12 @@ from control_plane.messages.event import (
     OUTCOME_PREFIX,
     is_reserved,
 )
+from control_plane.messages.subject import OWN_SUBJECT_KIND, check_target
 from control_plane.messages.wire import decode_event, effect_of, ms_of, outcome_of, proposed_of
 from control_plane.ports.schemas import SchemaViolation
 
 EVENT_FUTURE_MAX_MS = 300_000
 """How far a producer's clock may run ahead of ours."""
-
-_OWN_SUBJECT_KIND: Final = "partition/"
-"""Subjects of Setpoint's own: what its ticks, adoptions and summaries are about."""
 
 
 def admit(raw: bytes, now_ms: int, controls: Controls) -> Event:
@@ -76,7 +72,7 @@ def _check_not_ours(event: Event) -> None:
 
 def _check_subject(event: Event) -> None:
     """Nobody's event may be folded into the row that is a partition's own."""
-    if event.subject.startswith(_OWN_SUBJECT_KIND):
+    if event.subject.startswith(OWN_SUBJECT_KIND):
         raise InvalidMessage(
             "subject_reserved",
             "subjects of the kind partition are Setpoint's own",
@@ -105,9 +101,15 @@ def _check_own(event: Event) -> None:
 
 
 def _check_proposal(proposed: Proposed) -> None:
-    """An answer may hold only what its own agent wants of its own subject: no step writes two subjects."""
+    """It may hold only what its own agent wants, and of its own subject but for an answer to a context: what that wants
+    of others goes on to them."""
     ids = {decision.lineage.message_id for decision in proposed.decisions}
-    own = all((found.agent, found.subject) == (proposed.agent, proposed.subject) for found in proposed.decisions)
+    answers = bool(proposed.context_id) and proposed.origin is None
+    own = all(
+        found.agent == proposed.agent and (answers or found.subject == proposed.subject) for found in proposed.decisions
+    )
+    for found in proposed.decisions:
+        check_target(found.subject)
     if not own or len(ids) < len(proposed.decisions) or len(ids) > DECISIONS_PER_EVENT_MAX:
         raise InvalidMessage(
             "proposal_foreign",

@@ -15,9 +15,20 @@ from control_plane.catalogue import AgentInForce, Controls
 from control_plane.errors import InvalidMessage
 from control_plane.governance import Case, Peers, first_refusal, peers_of
 from control_plane.governance import policy as policy_stage
-from control_plane.loop import approval, briefing, deliberation, feedback, folding
+from control_plane.loop import approval, briefing, crossing, deliberation, feedback, folding
 from control_plane.loop.arrival import Arrival
-from control_plane.messages import Command, Context, Decision, Effect, Event, Question, Ruling, Subject, Verdict
+from control_plane.messages import (
+    Command,
+    Context,
+    Decision,
+    Effect,
+    Event,
+    Proposed,
+    Question,
+    Ruling,
+    Subject,
+    Verdict,
+)
 from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, TICK
 from control_plane.messages.proposed import PERSON_PREFIX
 from control_plane.messages.wire import effect_of, outcome_of, proposed_of
@@ -25,7 +36,7 @@ from control_plane.ports.expressions import ExpressionInvalid, Program, Scope
 from state.projections import Gaps
 from state.rows import Row
 
-Said = Decision | Verdict | Command | Effect | Context
+Said = Decision | Verdict | Command | Effect | Context | Proposed
 """What a step puts out, in the order in which it is published."""
 
 NO_ANSWERS: Mapping[str, Ruling] = {}
@@ -149,10 +160,14 @@ def _decided(
     superseded: bool = False,
 ) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
     """What became of each decision, in order: the next is judged on the row that the one before it left. `superseded`
-    says that those which the event has brought are to a context that was overtaken by a newer one."""
+    says that those which the event has brought are to a context that was overtaken by a newer one. What is about
+    another subject is not judged here."""
     said: list[Said] = []
     peers = peers_of(before, row, controls.fleets, arrival.fleets) if wanted else ()
-    for found, decision in wanted:
+    for n, (found, decision) in enumerate(wanted):
+        if crossing.leaves(decision, row) and not superseded:
+            said.append(crossing.proposed(decision, shared.event, arrival, row, n))
+            continue
         case = _case(found, decision, row, shared, controls, peers)
         row, messages = yield from _approve(replace(case, superseded=True) if superseded else case, row)
         said += messages
@@ -181,7 +196,9 @@ def _taken_in(row: Row, arrival: Arrival, controls: Controls) -> Row | str:
             matched = feedback.with_outcome(row, outcome_of(event))
         elif event.type == DECISION_PROPOSED:
             proposed = proposed_of(event)
-            if proposed.by_person:
+            if proposed.origin is not None and not crossing.is_full(row, proposed.origin):
+                return crossing.with_origin(row, proposed.origin) or "duplicate"
+            if proposed.by_person or proposed.origin is not None:
                 return _foreign(row, arrival)
             found = controls.agent(proposed.agent)
             matched = feedback.with_answer(row, proposed, 0 if found is None else found.asks_every_ms)
@@ -210,15 +227,16 @@ def _brief_slow_agents(agents: tuple[AgentInForce, ...], row: Row, shared: brief
 
 
 def _brought(event: Event, row: Row, controls: Controls) -> "list[tuple[AgentInForce | None, Decision]]":
-    """The decisions that a slow agent's answer or a person's proposal carries, stamped with the controls that they are
-    ruled under. A person was shown no row, so nothing can have outdated it; what must hold stands in `still_when`."""
+    """The decisions that a slow agent's answer or a proposal carries, stamped with the controls that they are ruled
+    under. A person, or an agent that was shown another subject, saw no row of this one, so nothing can have outdated
+    it; what must hold stands in `still_when`."""
     if event.type != DECISION_PROPOSED:
         return []
     proposed = proposed_of(event)
-    if proposed.by_person:
-        stamps = {"controls_revision": controls.revision, "action_version": row.action_version}
-        return [(None, replace(decision, **stamps)) for decision in proposed.decisions]
     found = controls.agent(proposed.agent)
+    if proposed.by_person or proposed.origin is not None:
+        stamps = {"controls_revision": controls.revision, "action_version": row.action_version}
+        return [(found, replace(decision, **stamps)) for decision in proposed.decisions]
     return [(found, replace(decision, controls_revision=controls.revision)) for decision in proposed.decisions]
 
 
@@ -269,7 +287,7 @@ def _keep(kept: dict[str, Any], agent: str, value: Any) -> None:
 def _approve(case: Case, row: Row) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
     """One decision through the guards, policy and, if both let it, into a command."""
     decision = case.decision
-    refusal = first_refusal(case)
+    refusal = ("concurrency", crossing.ORIGINS_FULL) if _is_beyond(case) else first_refusal(case)
     if refusal is not None:
         return row, [decision, approval.refused(case, *refusal)]
     question = policy_stage.question(case)
@@ -279,6 +297,14 @@ def _approve(case: Case, row: Row) -> Generator[Question, Ruling, tuple[Row, lis
     if command is None:
         return row, [decision, verdict]
     return approval.with_command(row, command, decision), [decision, verdict, command]
+
+
+def _is_beyond(case: Case) -> bool:
+    """Whether it came from one partition more than the row can keep apart; it was then taken once by its id."""
+    if not case.from_outside:
+        return False
+    origin = proposed_of(case.event).origin
+    return origin is not None and origin.partition not in case.row.origins
 
 
 def _case(

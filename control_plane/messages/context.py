@@ -88,6 +88,7 @@ class Context(Struct, frozen=True, kw_only=True):
         still_when: str | None = None,
         nth: int = 0,
         prompt_hash: str = "",
+        subject: str | None = None,
     ) -> Decision:
         """A decision of this agent on this event. `nth` tells apart several decisions on one event.
 
@@ -99,11 +100,12 @@ class Context(Struct, frozen=True, kw_only=True):
             expects: what should become true if the action helps.
             still_when: CEL that must still hold when the decision is approved.
             prompt_hash: identifies what a language model was told beside the context.
+            subject: another subject to act on, as `kind/name`, of the intent's subject_kind; judged on that one's row.
         """
         return Decision(
             # The subject is part of it: a producer that gives two subjects the same id must not merge their commands.
             lineage=self.event.lineage.child(f"decision/{self.event.subject}/{self.agent}/{nth}"),
-            subject=self.event.subject,
+            subject=self.event.subject if subject is None else subject,
             occurred_ms=self.now_ms,
             agent=self.agent,
             agent_version=self.agent_version,

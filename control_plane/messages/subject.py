@@ -8,6 +8,9 @@ from control_plane.errors import InvalidMessage
 
 SUBJECT_BYTES_MAX = 256
 
+OWN_SUBJECT_KIND = "partition/"
+"""Begins the subjects of Setpoint's own: what its ticks, adoptions and summaries are about."""
+
 SUBJECTS_REMEMBERED_MAX = 4_096
 """Subjects that are not taken apart again when they come soon after."""
 
@@ -50,3 +53,15 @@ def _parsed(text: str) -> Subject:
             cure="Write it as kind/name, as in service/web-1.",
         )
     return Subject(kind, name, text)
+
+
+def check_target(subject: str) -> None:
+    """Raises InvalidMessage when a decision cannot be about this."""
+    Subject.parse(subject)
+    if subject.startswith(OWN_SUBJECT_KIND):
+        raise InvalidMessage(
+            "subject_reserved",
+            "subjects of the kind partition are Setpoint's own: nothing is done to them",
+            field="subject",
+            cure="Choose another kind.",
+        )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from control_plane.errors import InvalidMessage
 from control_plane.loop.step import Done
-from control_plane.messages import Command, Context, DeadLetter, Decision, Effect, Verdict, topics
+from control_plane.messages import Command, Context, DeadLetter, Decision, Effect, Proposed, Verdict, topics
 from control_plane.messages.wire import encode, encode_context
 from control_plane.partition.rows import HELD_BYTES_MAX
 from control_plane.ports.backbone import Record
@@ -91,9 +91,13 @@ def buried(partition: int, record: Record, letter: DeadLetter) -> HeldOutput:
 
 
 def _held_outputs(partition: int, record: Record, done: Done) -> list[HeldOutput]:
+    """All in the partition and under the subject that the record is about, but for what is said to another subject."""
     key = done.row.subject.encode()
     outputs = []
     for message in done.said:
         value = encode_context(message) if isinstance(message, Context) else encode(message)
+        if isinstance(message, Proposed):
+            outputs.append(HeldOutput(record.offset, topics.EVENTS, message.subject.encode(), value))
+            continue
         outputs += [HeldOutput(record.offset, topic, key, value, partition) for topic in _TOPICS[type(message)]]
     return outputs

@@ -243,7 +243,8 @@ class Partitions:
         controls = _admit(held.controls, event, record)
         rows, faulty = held.rows, False
         fleets = KnownFleets(rows.fleets, rows.told, record.recorded_ms) if held.sees_fleets(row.subject) else NO_FLEETS
-        result = step(controls, row, Arrival(event, record.offset, record.recorded_ms, fleets, rows.told.heard))
+        heard, place = rows.told.heard, (held.number, held.mark.generation)
+        result = step(controls, row, Arrival(event, record.offset, record.recorded_ms, fleets, heard, *place))
         while isinstance(result, Ask):
             rulings = {q.id: await self._engine.rule(q, controls.policies) for q in result.questions}
             faulty = faulty or any(ruling.problem is not None for ruling in rulings.values())

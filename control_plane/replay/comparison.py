@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from hashlib import blake2b
 
+from msgspec.structs import replace
+
 from control_plane.messages.wire import utc
 from control_plane.ports.backbone import Output, Position
 from control_plane.ports.log_reader import LogReader
@@ -26,15 +28,14 @@ class Comparison:
         self._reader = reader
         self._missing: defaultdict[int, list[tuple[Said, bytes]]] = defaultdict(list)
 
-    def take(self, outputs: Iterable[Output], *, processed: bool) -> None:
-        """Compare what follows from one batch. `processed` says that the live loop is known to have committed it."""
+    def take(self, partition: int, outputs: Iterable[Output], *, processed: bool) -> None:
+        """Compare what follows from one batch of a partition. `processed` says that the live loop is known to have
+        committed it."""
         for output in outputs:
-            assert output.partition is not None, "the loop says everything in the partition that it heard it in"
-            said = said_in(output.topic, output.partition, output.value)
-            assert said is not None, "the loop says only what it says"
+            said = self._said(partition, output)
             if said.key not in self.replayed:
                 self.replayed[said.key] = said
-                self._compare(said, output.value, processed)
+                self._compare(partition, said, output.value, processed)
 
     def finish(self) -> None:
         """All was replayed: what is on the log besides follows from nothing."""
@@ -51,14 +52,21 @@ class Comparison:
         """What is missing at the end of each partition."""
         return [said for missing in self._missing.values() for said, _ in missing]
 
-    def _compare(self, said: Said, value: bytes, processed: bool) -> None:
+    def _said(self, heard_in: int, output: Output) -> Said:
+        """An output as something said. What is said to another subject stands wherever that one's key has put it."""
+        said = said_in(output.topic, heard_in if output.partition is None else output.partition, output.value)
+        assert said is not None, "the loop says only what it says"
+        found = self._recorded.messages.get(said.key) if output.partition is None else None
+        return said if found is None else replace(said, partition=found.said.partition)
+
+    def _compare(self, heard_in: int, said: Said, value: bytes, processed: bool) -> None:
         found = self._recorded.messages.get(said.key)
         if found is None and not processed:
-            missing = self._missing[said.partition]
+            missing = self._missing[heard_in]
             # All are counted, but the bytes of more than can be shown are not kept.
             missing.append((said, value if len(missing) < DIFFERENCES_KEPT_MAX else b""))
             return
-        for earlier, its_value in self._missing.pop(said.partition, ()):
+        for earlier, its_value in self._missing.pop(heard_in, ()):
             self._add("missing", earlier, other=its_value)
         if found is None:
             self._add("missing", said, other=value)

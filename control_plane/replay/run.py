@@ -41,7 +41,7 @@ async def replay(
         await fold.begin()
         for batch in batches(whole_partition(reader, topics.EVENTS, partition), batch_records, processed_below):
             records += len(batch)
-            comparison.take(await fold.take(batch), processed=batch[0].offset < processed_below)
+            comparison.take(partition, await fold.take(batch), processed=batch[0].offset < processed_below)
         rows += fold.rows()
     comparison.finish()
     pinned = pinned_engine.pinned + pinned_controls.pinned

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from control_plane.causality.lineage import SOURCE
 from control_plane.messages import topics
-from control_plane.messages.event import EFFECT_JUDGED
+from control_plane.messages.event import DECISION_PROPOSED, EFFECT_JUDGED
 
 SAID_IN: tuple[str, ...] = (
     topics.CONTEXTS,
@@ -19,10 +19,14 @@ SAID_IN: tuple[str, ...] = (
     topics.EVENTS,
     topics.DEAD_LETTERS,
 )
-"""Where the loop speaks, in the order in which it does so on one record. Of `events.v1` only its own effects count."""
+"""Where the loop speaks, in the order in which it does so on one record. Of `events.v1` only its own effects and
+proposals count."""
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
+
+_BEGINS_ORIGIN = b'"origin":['
+"""Only what the loop itself proposes to another subject has one."""
 
 Order = tuple[datetime, int, int, str]
 
@@ -39,6 +43,7 @@ class _Read(Struct):
 
 class _Data(Struct):
     topic: object = None
+    origin: object = None
 
 
 _decoder = msgspec.json.Decoder(_Read)
@@ -75,10 +80,17 @@ class Said(Struct, frozen=True):
 def said_in(topic: str, partition: int, value: bytes) -> Said | None:
     """A record or an output as something the loop said; None for what others put into `events.v1`. Raises MsgspecError
     when it cannot be read."""
-    if topic == topics.EVENTS and EFFECT_JUDGED.encode() not in value:
+    if topic == topics.EVENTS and EFFECT_JUDGED.encode() not in value and _BEGINS_ORIGIN not in value:
         return None
     found = _decoder.decode(value)
-    if topic == topics.EVENTS and (found.source, found.type) != (SOURCE, EFFECT_JUDGED):
+    if topic == topics.EVENTS and not _comes_back(found):
         return None
     ours = topic != topics.DEAD_LETTERS or (found.data is not None and found.data.topic == topics.EVENTS)
     return Said(topic, partition, found.id, found.time, blake2b(value, digest_size=16).digest(), ours)
+
+
+def _comes_back(found: _Read) -> bool:
+    """Whether the loop said it to itself: an effect, or a proposal to another subject."""
+    if found.source != SOURCE or found.type not in (EFFECT_JUDGED, DECISION_PROPOSED):
+        return False
+    return found.type == EFFECT_JUDGED or (found.data is not None and found.data.origin is not None)

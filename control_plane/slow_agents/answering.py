@@ -18,6 +18,7 @@ from control_plane.errors import InvalidMessage
 from control_plane.loop.deliberation import as_recorded
 from control_plane.messages import Context, Decision, Proposed, topics
 from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
+from control_plane.messages.subject import check_target
 from control_plane.messages.wire import decode_context, decode_event, encode
 from control_plane.ports.agent import SLOW_ANSWER_MAX_MS, NoDecision, SlowAgent
 from control_plane.ports.backbone import Output, Record
@@ -28,6 +29,10 @@ DECIDE_TIMEOUT_S: Final = 60.0
 
 IN_FLIGHT_MAX: Final = 8
 """Contexts that one agent is at work on at once in one process, unless it says otherwise."""
+
+BATCHES_IN_HAND_MAX: Final = 64
+"""Batches of one partition that are worked on at once: contexts come one by one, and one that hangs must not keep those
+behind it from their agents. How many questions are asked at once is for each agent to say."""
 
 Find = Callable[[str], SlowAgent | None]
 """The agent in force under a name."""
@@ -48,6 +53,8 @@ _head_decoder = msgspec.json.Decoder(_Head)
 
 class SlowAgents:
     """The group reader of one group (`ports.backbone.GroupReader`)."""
+
+    batches_in_hand_max = BATCHES_IN_HAND_MAX
 
     def __init__(
         self, find: Find, outside: Outside, serves: Callable[[SlowAgent | None], bool] = lambda _: True
@@ -164,10 +171,12 @@ def _checked(answer: Any, context: Context) -> tuple[tuple[Decision, ...], str, 
             raise ValueError("the answer is no short sequence of decisions")
         if not all(_is_own(decision, context) for decision in answer):
             raise ValueError("the answer holds something that was not built with context.propose")
+        for decision in answer:
+            check_target(decision.subject)
         if len({decision.lineage.message_id for decision in answer}) < len(answer):
             raise ValueError("two decisions have the same nth")
         return tuple(as_recorded(decision, "") for decision in answer), "", ""
-    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as exc:
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, InvalidMessage) as exc:
         return (), "agent_nonsense", str(exc)[:PROBLEM_CHARS_MAX]
 
 
@@ -187,6 +196,5 @@ def _is_own(decision: object, context: Context) -> bool:
     return (
         isinstance(decision, Decision)
         and decision.agent == context.agent
-        and decision.subject == context.event.subject
         and decision.lineage.causation_id == context.event.lineage.message_id
     )

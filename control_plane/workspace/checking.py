@@ -164,6 +164,7 @@ class Checking:
         for key in ("when", "still_when"):
             checks.check(key, node.get(key), may_read[key], rule.reads)
         checks.check_holes("because", node.get("propose", "because"), may_read["because"], rule.reads)
+        checks.check_holes("propose.subject", node.get("propose", "subject"), may_read["subject"], rule.reads)
         for key in ("where", "harm"):
             checks.check(key, node.get("expects", key), may_read[key])
 

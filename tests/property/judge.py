@@ -24,6 +24,7 @@ from control_plane.messages import (
     Decision,
     Effect,
     Event,
+    Proposed,
     Question,
     Ruling,
     Subject,
@@ -53,6 +54,9 @@ _TOPICS = {
 }
 JUDGED = (*_TOPICS.values(), topics.DEAD_LETTERS, topics.EVENTS)
 
+GENERATION = 0
+"""Of the log, to which nobody has ever said go on."""
+
 Said = tuple[str, str, str, bytes]
 """Topic, subject, message id, bytes."""
 
@@ -60,6 +64,7 @@ Said = tuple[str, str, str, bytes]
 def violations(log: MemoryLog, controls: ControlsSource, answer: Answering, *, exactly_once: bool) -> list[str]:
     """All that a log and its rows have wrong, in words; empty when they are exact."""
     found: list[str] = []
+    crossed: dict[str, bytes] = {}
     answering = _pinned(log, answer)
     for partition in range(log.partitions(topics.EVENTS)):
         fold = CleanFold(partition, controls, answering)
@@ -68,7 +73,8 @@ def violations(log: MemoryLog, controls: ControlsSource, answer: Answering, *, e
         for topic in JUDGED:
             found += _wrong_in_topic(topic, fold.said, _recorded(log, topic, partition), exactly_once)
         found += _wrong_rows(fold.rows, log.rows[partition])
-    return found
+        crossed |= fold.crossed
+    return found + _wrong_crossings(crossed, log)
 
 
 class CleanFold:
@@ -77,6 +83,8 @@ class CleanFold:
     def __init__(self, partition: int, controls: ControlsSource, answer: Answering) -> None:
         self.rows: dict[str, Row] = {}
         self.said: list[Said] = []
+        self.crossed: dict[str, bytes] = {}
+        """What was said to other subjects, wherever their partition is, by id."""
         self._partition = partition
         self._own = f"partition/{partition}"
         self._source = controls
@@ -120,7 +128,8 @@ class CleanFold:
     def _step(self, subject: str, event: Event, record: Record) -> None:
         assert self._controls is not None
         before = self.rows.get(subject, Row(subject=subject))
-        arrival = Arrival(event, record.offset, record.recorded_ms, self._fleets(record), dict(self._heard))
+        place = (self._partition, GENERATION)
+        arrival = Arrival(event, record.offset, record.recorded_ms, self._fleets(record), dict(self._heard), *place)
         result = step(self._controls, before, arrival)
         while isinstance(result, Ask):
             result = result.resume({question.id: self._answer(question) for question in result.questions})
@@ -175,6 +184,9 @@ class CleanFold:
     def _say(self, subject: str, done: Done) -> None:
         for message in done.said:
             raw = encode_context(message) if isinstance(message, Context) else encode(message)
+            if isinstance(message, Proposed):
+                self.crossed[message.lineage.message_id] = raw
+                continue
             said = (subject, message.lineage.message_id, raw)
             self.said.append((_TOPICS[type(message)], *said))
             if isinstance(message, Effect):
@@ -237,7 +249,8 @@ def _recorded(log: MemoryLog, topic: str, partition: int) -> list[Said]:
         if topic == topics.EVENTS and b'"type":"' + EFFECT_JUDGED.encode() not in record.value:
             continue
         envelope = msgspec.json.decode(record.value)
-        found.append((topic, envelope["subject"], envelope["id"], record.value))
+        # Under whose row it was said: what is refused before it goes to another subject is about that one all the same.
+        found.append((topic, record.key.decode(), envelope["id"], record.value))
     return found
 
 
@@ -257,6 +270,25 @@ def _wrong_in_topic(topic: str, said: Iterable[Said], recorded: list[Said], exac
     if _order(in_order) != _order([(where, subject, m) for where, subject, m, _ in recorded]):
         wrong.append(f"{topic}: not in the order of the subject's records")
     return wrong
+
+
+def crossings(log: MemoryLog) -> dict[str, set[bytes]]:
+    """What stands on the log of what subjects said to others: bytes by id."""
+    found: dict[str, set[bytes]] = defaultdict(set)
+    for partition in range(log.partitions(topics.EVENTS)):
+        for record in log.read(topics.EVENTS, partition):
+            if b'"origin":[' in record.value:
+                found[msgspec.json.decode(record.value)["id"]].add(record.value)
+    return found
+
+
+def _wrong_crossings(expected: Mapping[str, bytes], log: MemoryLog) -> list[str]:
+    recorded = crossings(log)
+    wrong = [f"proposal {message_id}: missing" for message_id in expected.keys() - recorded.keys()]
+    wrong += [f"proposal {message_id}: follows from nothing" for message_id in recorded.keys() - expected.keys()]
+    return wrong + [
+        f"proposal {m}: other bytes" for m in recorded.keys() & expected.keys() if recorded[m] != {expected[m]}
+    ]
 
 
 def _order(said: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]:

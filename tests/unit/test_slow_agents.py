@@ -180,7 +180,7 @@ class TestAnswers:
                 "agent_nonsense",
             ),
             (lambda context: _gives([context.propose("a", because="b", parameters=_deep(200))]), "agent_nonsense"),
-            (lambda context: _gives([a_context(subject="service/other").propose("a", because="b")]), "agent_nonsense"),
+            (lambda context: _gives([a_context(subject="partition/0").propose("a", because="b")]), "agent_nonsense"),
             (lambda context: _gives([a_context(agent="other").propose("a", because="b")]), "agent_nonsense"),
         ],
     )
