@@ -12,7 +12,10 @@ from control_plane.ports.backbone import GroupReader, Record
 class Waiting:
     """A group reader that takes nothing before the whole service has started."""
 
-    def __init__(self, started: asyncio.Event, inner: Callable[[], GroupReader | None]) -> None:
+    def __init__(
+        self, started: asyncio.Event, inner: Callable[[], GroupReader | None], batches_in_hand_max: int = 1
+    ) -> None:
+        self.batches_in_hand_max = batches_in_hand_max
         self._started = started
         self._inner = inner
 

@@ -70,7 +70,8 @@ class SlowEnd:
         groups = [SHARED_GROUP, *wanted[:GROUPS_MAX]]
         grouping = Grouping(groups)
         for group in groups:
-            waiting = Waiting(started, _always(SlowAgents(self._find, self._outside, _serving(grouping, group))))
+            reader = SlowAgents(self._find, self._outside, _serving(grouping, group))
+            waiting = Waiting(started, _always(reader), reader.batches_in_hand_max)
             self._backbone.join(group, [topics.CONTEXTS], waiting)
 
     async def begin(self, settings: Settings) -> Coroutine[Any, Any, None] | None:

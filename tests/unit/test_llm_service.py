@@ -223,3 +223,39 @@ propose: {intent: restart_service, because: "the model said nothing: {data.probl
     assert codes == ["", "budget_tokens", "budget_tokens", "budget_tokens"], codes
     assert len(model.asked) == 1
     assert [agent for agent, _ in seen.commands.values()] == ["fallback", "fallback"]
+
+
+async def test_one_question_that_hangs_keeps_nobody_behind_it_waiting_and_is_asked_again_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with ScriptedModel(plays) as model:
+        advisor = AGENT.format(name="advisor", url=model.url, on="service.measured", tokens=10_000_000, timeout=60)
+        quick = [f"none.{n}" for n in range(12)]
+        service, seen = service_on(tmp_path, advisor), Seen()
+        service.observe(seen)
+        await service.start()
+        try:
+            for n in range(4):
+                await service.backbone.append([measured(f"hangs.{n}", 500.0)])
+                await until(lambda n=n: len(model.asked) == n + 1)  # type: ignore[misc]
+            for name in quick:
+                await service.backbone.append([measured(name, 500.0)])
+            await until(lambda: len(seen.answers) == len(quick))
+        finally:
+            await service.stop()
+        assert all(code == "" for code, _, _ in seen.answers.values())
+        asked_before = len(model.asked)
+
+        # What hung was broken off with the process; what was answered behind it is on the log.
+        model.reply = scripted.says(decision())
+        service, seen = service_on(tmp_path, advisor), Seen()
+        service.observe(seen)
+        await service.start()
+        try:
+            await until(lambda: len(seen.commands) == 4)
+        finally:
+            await service.stop()
+
+    assert asked_before == 4 + len(quick)
+    assert len(model.asked) == asked_before + 4
+    assert set(seen.commands) == {f"service/hangs.{n}" for n in range(4)}

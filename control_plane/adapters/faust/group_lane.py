@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from faust.types import TP
 
-from control_plane.adapters.faust.lane import Gate, Lane, Standing, gone
+from control_plane.adapters.faust.lane import Gate, Lane, LaneEnded, Standing, gone
 from control_plane.adapters.faust.own_rows import packed
 from control_plane.errors import ContinuityBroken, TemporaryError
 from control_plane.ports.backbone import GroupReader, Record, WentOn
@@ -55,18 +55,62 @@ class GroupLane(Lane):
         self._topic = topic
         self._reader = reader
         self._note_offset = note_offset
+        self._in_hand_max = getattr(reader, "batches_in_hand_max", 1)
+        self._in_hand: dict[asyncio.Task[None], int] = {}
+        self._error: BaseException | None = None
 
     async def _take_all(self) -> None:
         if not self._standing.first <= self.first_offset <= self._standing.end and self._dense:
             raise gone(self.tp, self.first_offset, self._standing.first)
         self._gate.open(self.tp)
-        while True:
-            batch = await self.next_batch()
-            self.taking = True
+        try:
+            while True:
+                while len(self._in_hand) >= self._in_hand_max:
+                    await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
+                    self._note_taken()
+                    if self._error is not None:
+                        raise self._error
+                await self._hand_over(await self.next_batch())
+        except LaneEnded:
+            # As long as `end` waits for what is in the reader's hands.
+            await asyncio.gather(*self._in_hand, return_exceptions=True)
+            self._note_taken()
+            raise
+        finally:
+            for taking in self._in_hand:
+                taking.cancel()
+            await asyncio.gather(*self._in_hand, return_exceptions=True)
+
+    async def _hand_over(self, batch: Sequence[Record]) -> None:
+        self.taking = True
+        if self._in_hand_max == 1:
             await self._take(batch)
-            self.taking = False
-            self.noted = batch[-1].offset + 1
-            self._note_offset(self.tp, self.noted, self._metadata, self._committed)
+            self._note(batch[-1].offset + 1)
+            return
+        taking = asyncio.create_task(self._take(batch))
+        self._in_hand[taking] = batch[-1].offset + 1
+        taking.add_done_callback(self._taken)
+
+    def _taken(self, taking: asyncio.Task[None]) -> None:
+        """A batch may be done before one that was handed over earlier; the offset stays behind the earliest."""
+        if taking.cancelled():
+            return
+        error = taking.exception()
+        if error is None:
+            self._note_taken()
+        elif self._error is None:
+            self._error = error
+            self._failed(error)
+
+    def _note_taken(self) -> None:
+        """Note what is done up to the first batch that is not."""
+        while self._in_hand and _is_done(first := next(iter(self._in_hand))):
+            self._note(self._in_hand.pop(first))
+
+    def _note(self, offset: int) -> None:
+        self.noted = offset
+        self.taking = bool(self._in_hand)
+        self._note_offset(self.tp, offset, self._metadata, self._committed)
 
     def _committed(self, offset: int) -> None:
         self.committed = max(self.committed, offset)
@@ -82,3 +126,7 @@ class GroupLane(Lane):
                 )
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RETRY_MAX_S)
+
+
+def _is_done(taking: asyncio.Task[None]) -> bool:
+    return taking.done() and not taking.cancelled() and taking.exception() is None
