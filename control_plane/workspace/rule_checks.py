@@ -131,13 +131,13 @@ def readable(rule: RuleDefinition, on_event: Collection[str], later: Collection[
     """What each expression of a rule may read. A rule that may fire on a tick has no event at hand then."""
     silence = waits_for_silence(rule)
     elsewhere = rule.propose.subject is not None
-    timed = (rule.for_, rule.repeat_interval, rule.keep_firing_for)
+    by_tick = silence or rule.for_ is not None
     return {
         "when": on_event,
         "because": later if silence else on_event,
-        "subject": later if silence or any(key is not None for key in timed) else on_event,
+        "subject": later if by_tick else on_event,
         # On the other subject's row, where the event is the proposal.
-        "still_when": later if silence or elsewhere or rule.for_ is not None else on_event,
+        "still_when": later if by_tick or elsewhere else on_event,
         "where": later,
         "harm": later,
     }
