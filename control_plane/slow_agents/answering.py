@@ -34,10 +34,6 @@ BATCHES_IN_HAND_MAX: Final = 64
 """Batches of one partition that are worked on at once: contexts come one by one, and one that hangs must not keep those
 behind it from their agents. How many questions are asked at once is for each agent to say."""
 
-BATCHES_IN_HAND_MAX: Final = 64
-"""Batches of one partition that are worked on at once: contexts come one by one, and one that hangs must not keep those
-behind it from their agents. How many questions are asked at once is for each agent to say."""
-
 Find = Callable[[str], SlowAgent | None]
 """The agent in force under a name."""
 
@@ -57,8 +53,6 @@ _head_decoder = msgspec.json.Decoder(_Head)
 
 class SlowAgents:
     """The group reader of one group (`ports.backbone.GroupReader`)."""
-
-    batches_in_hand_max = BATCHES_IN_HAND_MAX
 
     batches_in_hand_max = BATCHES_IN_HAND_MAX
 
