@@ -28,7 +28,7 @@ from control_plane.workspace.creating import EXAMPLES_PACKAGE
 from control_plane.workspace.ends import executors_in
 
 BUILT_IN: Final = ("minimal", "incident", "orders")
-"""Examples that seeds go through in turn where no workspace is named."""
+"""Examples that seeds go through in turn where no workspace is named, with the ground that is made for it."""
 
 SEEDS_PER_TASK: Final = 5
 
@@ -56,14 +56,18 @@ def bench_of(root: Path | None) -> Bench:
     logging.getLogger("control_plane").setLevel(logging.CRITICAL)
     if root is not None:
         return Bench([subject_of(root, str(root))], real_parts())
+    with as_file(files("control_plane.simulation") / "ground") as ground:
+        subjects = [subject_of(ground, "ground")]
     with as_file(files(EXAMPLES_PACKAGE) / "examples") as examples:
-        return Bench([subject_of(examples / name, name) for name in BUILT_IN], real_parts())
+        subjects += [subject_of(examples / name, name) for name in BUILT_IN]
+    return Bench(subjects, real_parts())
 
 
 def results_of(root: Path | None, seeds: Sequence[int], jobs: int) -> Iterator[Result]:
     """Each seed's result, as it comes, from so many processes."""
+    bench = bench_of(root)
+    bench.look_around()
     if jobs == 1 or len(seeds) <= SEEDS_PER_TASK:
-        bench = bench_of(root)
         yield from (bench.run(seed) for seed in seeds)
         return
     tasks = [seeds[at : at + SEEDS_PER_TASK] for at in range(0, len(seeds), SEEDS_PER_TASK)]

@@ -37,6 +37,8 @@ def simulate(
     seeds: Annotated[int, typer.Option(min=1, help="How many runs.")] = 200,
     first_seed: Annotated[int, typer.Option(min=0, help="The first run's seed; each has the next one.")] = 1,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at once.", show_default="one per core")] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first broken promise.")] = False,
+    shrink: Annotated[float, typer.Option(min=0.0, help="Seconds for making a story short; 0 tells none.")] = SHRINK_S,
     trace: Annotated[bool, typer.Option("--trace", help="Print what happened in each run, and its hash.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,11 +57,11 @@ def simulate(
     tally, began_s, interrupted = Tally(seeds), time.monotonic(), False
     try:
         results = results_of(workspace, numbers, 1 if trace else jobs or os.cpu_count() or 1)
-        _collect(tally, _traced(results, as_json) if trace else results, began_s)
+        _collect(tally, _traced(results, as_json) if trace else results, began_s, fail_fast)
     except KeyboardInterrupt:
         interrupted = True
     found = {**tally.as_json(), "duration_s": round(time.monotonic() - began_s, 1), "interrupted": interrupted}
-    stories = [] if interrupted else _stories(workspace, tally)
+    stories = [] if interrupted or not shrink else _stories(workspace, tally, shrink)
     if as_json:
         put_json({**found, "stories": stories})
     else:
@@ -70,7 +72,7 @@ def simulate(
         raise typer.Exit(FOUND_WRONG)
 
 
-def _collect(tally: "Tally", results: "Iterable[Result]", began_s: float) -> None:
+def _collect(tally: "Tally", results: "Iterable[Result]", began_s: float, fail_fast: bool) -> None:
     """Add them up, and say where the run is now and then."""
     said_s = began_s
     for result in results:
@@ -82,6 +84,8 @@ def _collect(tally: "Tally", results: "Iterable[Result]", began_s: float) -> Non
             line = f"{tally.seeds} of {tally.wanted} seeds, {tally.commands} commands, {len(tally.failed)} failed"
             sys.stderr.write(f"{start}{line}{end}")
             sys.stderr.flush()
+        if fail_fast and tally.failed:
+            break
     if sys.stderr.isatty() and said_s > began_s:
         sys.stderr.write("\r\x1b[K")
 
@@ -95,7 +99,7 @@ def _traced(results: "Iterable[Result]", as_json: bool) -> "Iterable[Result]":
         yield result
 
 
-def _stories(workspace: Path | None, tally: "Tally") -> list[dict[str, Any]]:
+def _stories(workspace: Path | None, tally: "Tally", within_s: float) -> list[dict[str, Any]]:
     """Of the first seeds that failed, the shortest story that still breaks the same promise."""
     if not tally.failed:
         return []
@@ -111,7 +115,7 @@ def _stories(workspace: Path | None, tally: "Tally") -> list[dict[str, Any]]:
             return any((v.promise, v.what) in broken for v in bench.judged(seed, plan)[1])
 
         plan = bench.plan(result.seed)
-        short = shrunk(plan, breaks, within_s=SHRINK_S)
+        short = shrunk(plan, breaks, within_s=within_s)
         ran, violations, _ = bench.judged(result.seed, short)
         told.append(
             {

@@ -83,6 +83,11 @@ class Bench:
         self._parts = parts
         self._scouted: dict[str, Scouted] = {}
 
+    def look_around(self) -> None:
+        """Find the stories of every workspace. Raises InvalidWorkspace when there are none in one."""
+        for subject in self._subjects:
+            self._known(subject)
+
     def run(self, seed: int) -> Result:
         """One seed, whole."""
         ran, violations, counts = self.judged(seed, self.plan(seed))

@@ -210,12 +210,18 @@ def _fresh(history: History, subject: Subject, stale: frozenset[str], findings: 
     wrong = []
     for id, command in history.commands.items():
         place = _cause_of(command, history)
-        if id in stale or place is None or place.event.type == TICK:
+        # Of a slow agent's decision the guard knows when the agent looked, and not how old its event was even then.
+        if id in stale or place is None or place.event.type == TICK or _decides_apart(command, subject):
             continue
         age_ms = command.occurred_ms - ms_of(place.event.occurred_at)
         if age_ms > _controls(command, subject).intents[command.intent].context_age_max_ms:
             wrong.append(command)
     findings.wrong("I5", "commands on stale events", [c.lineage.message_id for c in wrong], [c.subject for c in wrong])
+
+
+def _decides_apart(command: Command, subject: Subject) -> bool:
+    found = _controls(command, subject).agent(command.agent)
+    return found is not None and found.slow
 
 
 def _order(by_subject: dict[str, list[Command]], history: History, ran: Ran, findings: Findings) -> None:
