@@ -21,8 +21,8 @@ def look_at_store(settings: Settings) -> str:
 
 
 class Stores:
-    """Audit store, ledger and positions, where the settings say. All of them raise InvalidSettings, DataTooNew and
-    DataDamaged."""
+    """Audit store, ledger and positions, where the settings say. All of them raise AuditUnavailable, InvalidSettings,
+    DataTooNew and DataDamaged."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

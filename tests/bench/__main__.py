@@ -4,7 +4,7 @@ interleaved in one run; ratios count.
 Each measurement runs in a process of its own on an empty log; the others and we take turns, round by round. The
 figures of a noisy machine are noisy, and so the spread is printed beside the median. `rulebook` measures against
 ansible-rulebook alone; `failover` against Faust's recovery on Kafka alone; `rows` and `rules` what a field of a row and
-a rule cost, in seconds and without a log.
+a rule cost, `stores` what SQLite and PostgreSQL take: in seconds and without a log.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench import chart, figures, rows, rulebook, rules
+from tests.bench import chart, figures, rows, rulebook, rules, stores
 
 EMBEDDED = "embedded://HERE/log"
 TIMEOUT_S = 600
 WHO = ("stock", "ours")
-COSTS = {"rows": rows.table, "rules": rules.table}
+COSTS = {"rows": rows.table, "rules": rules.table, "stores": stores.table}
 Part = tuple[str, Callable[[], dict[str, Any]], Callable[[Any], str]]
 """Its name, what measures it, and how it is shown."""
 LATENCY_COUNT = 3000

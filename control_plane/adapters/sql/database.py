@@ -22,7 +22,7 @@ from control_plane.adapters.sql.dialect import (
 )
 from control_plane.adapters.sql.group_writer import GroupWriter
 from control_plane.adapters.sql.migrations import migrate
-from control_plane.errors import DataDamaged, InvalidSettings
+from control_plane.errors import AuditUnavailable, DataDamaged, InvalidSettings, SetpointError
 
 _DAMAGE: Final = ("malformed", "not a database")
 _DAMAGE_STATES: Final = ("XX001", "XX002")
@@ -44,17 +44,14 @@ class Database:
 
     @classmethod
     async def open(cls, url: str, *, durability: Durability = "flush") -> Self:
-        """Open and migrate. Raises InvalidSettings, DataTooNew, DataDamaged."""
+        """Open and migrate. Raises AuditUnavailable, InvalidSettings, DataTooNew, DataDamaged."""
         parsed = _parsed(url)
         database = cls(parsed, *open_runners(parsed, durability))
         try:
             await database._migrate()
         except Unreachable as exc:
             await database.close()
-            raise InvalidSettings(
-                f"The store {parsed.render_as_string()} cannot be opened ({exc}), so nothing was started. "
-                "Check `store` in setpoint.yaml: the database must be up and writable by this process."
-            ) from exc
+            raise _not_opened(parsed, exc) from exc
         except BaseException:
             await database.close()
             raise
@@ -102,6 +99,14 @@ class Database:
         if isinstance(exc, DATABASE_AWAY):
             return Unreachable(said)
         return exc
+
+
+def _not_opened(url: URL, exc: Unreachable) -> SetpointError:
+    """A server may be up again soon; a file that cannot be made stays so until somebody changes something."""
+    said = f"The store {url.render_as_string()} cannot be opened ({exc}), so nothing was started. "
+    if url.get_backend_name() == "sqlite":
+        return InvalidSettings(f"{said}Check `store` in setpoint.yaml: this process must be able to write there.")
+    return AuditUnavailable(f"{said}Start the database and let this user in, or correct `store`; then start again.")
 
 
 def _parsed(url: str) -> URL:

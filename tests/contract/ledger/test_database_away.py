@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from control_plane.adapters.sql import Database, SqlAudit, SqlLedger, SqlPositions
-from control_plane.errors import AuditUnavailable, InvalidSettings, LedgerUnavailable, PositionsUnavailable
+from control_plane.errors import AuditUnavailable, LedgerUnavailable, PositionsUnavailable
 from control_plane.ports.audit import Page
 from tests.contract.ledger.commands import a_taking
 from tests.contract.ledger.test_audit import a_message
@@ -304,12 +304,12 @@ async def fill(audit: SqlAudit) -> None:
 
 
 async def test_a_store_that_is_not_there_at_the_start_is_refused_with_the_cure() -> None:
-    with pytest.raises(InvalidSettings, match=r"cannot be opened.*nothing was started.*Check `store`"):
+    with pytest.raises(AuditUnavailable, match=r"cannot be opened.*nothing was started.*correct `store`"):
         await Database.open("postgresql+asyncpg://setpoint@127.0.0.1:1/setpoint")
 
 
 async def test_the_password_of_a_store_is_in_no_error() -> None:
-    with pytest.raises(InvalidSettings) as refused:
+    with pytest.raises(AuditUnavailable) as refused:
         await Database.open("postgresql+asyncpg://setpoint:se-cret@127.0.0.1:1/setpoint")
 
     assert "se-cret" not in str(refused.value)
