@@ -33,11 +33,15 @@ from control_plane.messages.wire import decode, decode_event, encode_context, ut
 from control_plane.ports.backbone import Output, Position, Record
 from control_plane.sdk.agent import Agent, SlowAgent
 from control_plane.sdk.declared import Declarations, controls_of
+from control_plane.sdk.testing_model import Model as Model  # for tests of agents that ask one
 from control_plane.slow_agents import SlowAgents, SlowCounts, Tools, ToolsLog
 from control_plane.slow_agents.journal import Outside
 
 START_MS = 1_767_225_600_000
 """Where virtual time begins: 2026-01-01T00:00:00Z."""
+
+MISTAKES = frozenset({"agent_failed", "agent_nonsense", "tool_missing"})
+"""Codes of answers that nobody wants of an agent, whatever the world is like."""
 
 Message = Said | Outcome
 T = TypeVar("T", Context, Decision, Verdict, Command, Outcome, Effect)
@@ -84,11 +88,13 @@ class Loop:
             policy: rules on every decision that no guard stops.
             executor: carries out every command at once.
             prompts: texts of prompts by name, for agents that ask a language model.
-            tools: what slow agents may ask, by name; what they learn is in `learnt`.
+            tools: what slow agents may ask, by name; what they learn is in `learnt`, why they could not decide in
+                `silences`.
             subject_kind: for intents that agents and rules name and nobody declares: they are declared without limits.
         """
         self.messages: list[Message] = []
         self.learnt: list[Learnt] = []
+        self.silences: list[str] = []
         self.now_ms = START_MS
         self._tools = tools or {}
         self._tools_log = ToolsLog()
@@ -197,8 +203,11 @@ class Loop:
         _wait_for(SlowAgents(find, outside).take(topics.CONTEXTS, 0, [record]))
         self.learnt += [decode(found.value, Learnt) for found in answers if b'"type":"tool.result"' in found.value]
         event = decode_event(answers[-1].value, self.now_ms)
-        if event.data["problem"]:
-            raise Refused(f"{context.agent}: {event.data['problem']}")
+        code, problem = event.data["code"], event.data["problem"]
+        if code in MISTAKES:
+            raise Refused(f"{context.agent}: {problem}")
+        if code:
+            self.silences.append(f"{code}: {problem}")
         return event
 
     def _raise_refusals(self) -> None:

@@ -11,7 +11,7 @@ from control_plane.bootstrap.workshop import load_workspace
 from tests.examples.page import files_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TESTED = ("python-agents.md", "testing.md")
+TESTED = ("python-agents.md", "testing.md", "llm-agents.md")
 """Pages that show tests in Python as well."""
 PAGES = (*TESTED, "intents.md", "policies.md", "executors.md")
 

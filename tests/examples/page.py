@@ -49,7 +49,7 @@ def files_of(page: str) -> dict[str, str]:
     AssertionError when one does not."""
     files = {}
     for _, line, text in blocks_of(page):
-        named = re.match(r"# ([\w./-]+\.(?:py|yaml|rego))\n", text)
+        named = re.match(r"# ([\w./-]+\.(?:py|yaml|rego|md))\n", text)
         assert named is not None, f"docs/{page}:{line}: a block begins with `# PATH` of the file that it is"
         assert named[1] not in files, f"docs/{page}:{line}: {named[1]} stands there twice"
         files[named[1]] = text
