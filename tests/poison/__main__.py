@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.poison.house import PATIENCE_S, House, subjects
+from tests.poison.killing import redrive_under_kills
 from tests.poison.kinds import POISON
 from tests.poison.ordeal import PATIENCE_EACH_S, Ordeal, under_load
 from tests.poison.outside import leave_kafka_as_it_was
@@ -22,10 +23,12 @@ from tests.poison.redrive import MENDED, bury, not_once, sweep
 LOAD_PER_SECOND = 200
 LOAD_S_MAX = 60
 VIOLATIONS_SHOWN_MAX = 20
+LETTERS_KILLED = 200
+"""Redriven while the service is killed."""
 
 
-async def ordeal(house: House, each: int) -> dict[str, Any]:
-    """All of it on one log."""
+async def ordeal(house: House, second: House, each: int) -> dict[str, Any]:
+    """All of it on one log; redrives under kills on a second one."""
     began = time.monotonic()
     async with house.alive() as life:
         all_kinds = await Ordeal(life, each=each).run()
@@ -42,6 +45,8 @@ async def ordeal(house: House, each: int) -> dict[str, Any]:
         )
     twice_or_never = not_once(found, machines)
     wrong = all_kinds.violations + load.violations + twice_or_never
+    killed = await redrive_under_kills(second, letters_=LETTERS_KILLED, kills=max(3, each // 10), seed=each)
+    wrong += killed.violations
     return {
         "log": house.url.partition("?")[0],
         "kinds": len(POISON),
@@ -50,6 +55,9 @@ async def ordeal(house: House, each: int) -> dict[str, Any]:
         "poisoned under load": load.poisoned,
         "effects under load": load.effects,
         "redriven": each - len(twice_or_never),
+        "redriven under kills": LETTERS_KILLED - len(killed.violations),
+        "kills": killed.kills,
+        "requests cut": killed.cut,
         "duration_s": round(time.monotonic() - began, 1),
         "violations": len(wrong),
         "first violations": wrong[:VIOLATIONS_SHOWN_MAX],
@@ -57,17 +65,19 @@ async def ordeal(house: House, each: int) -> dict[str, Any]:
 
 
 async def on(backbone: str, each: int) -> dict[str, Any]:
-    """On a fresh log of a kind; one with a violation is kept."""
+    """On fresh logs of a kind; those with a violation are kept."""
     root = Path(tempfile.mkdtemp(prefix="setpoint-poison-"))
     address = backbone.removeprefix("kafka://")
-    house = House.on("kafka" if backbone.startswith("kafka://") else backbone, root, address)
-    result = await ordeal(house, each)
+    kind = "kafka" if backbone.startswith("kafka://") else backbone
+    houses = House.on(kind, root / "kinds", address), House.on(kind, root / "kills", address)
+    result = await ordeal(*houses, each)
     if result["violations"]:
-        sys.stderr.write(f"kept: {root}, {house.url}\n")
+        sys.stderr.write(f"kept: {root}, {', '.join(house.url for house in houses)}\n")
         return result
     shutil.rmtree(root)
-    if house.is_kafka:
-        await leave_kafka_as_it_was(house.url)
+    for house in houses:
+        if house.is_kafka:
+            await leave_kafka_as_it_was(house.url)
     return result
 
 

@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from tests.poison.house import House, subjects
+from tests.poison.killing import redrive_under_kills
 from tests.poison.kinds import UNDECLARED, good
 from tests.poison.redrive import MENDED, bury, letters, letters_at_least, not_once, sweep
 
@@ -77,3 +80,13 @@ async def test_what_is_buried_again_is_a_new_letter_that_follows_from_the_first(
         second["from_partition"],
         second["from_offset"],
     ]
+
+
+@pytest.mark.kills
+async def test_a_service_that_is_killed_while_it_redrives_does_each_once(house: House) -> None:
+    kills = 1 if house.is_kafka else 3
+
+    found = await redrive_under_kills(house, letters_=60, kills=kills, seed=11)
+
+    assert found.violations == []
+    assert found.kills == kills
