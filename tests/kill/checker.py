@@ -1,7 +1,7 @@
 """Judges one log and one world. Takes nobody's word: not the service's answers, not its counters."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -103,7 +103,8 @@ def _check_effects(history: History, findings: Findings) -> None:
 
 def _expects(history: History, command_id: str) -> bool:
     command = history.commands.get(command_id)
-    return command is not None and history.decisions[command.decision_id].expects is not None
+    decision = history.decisions.get(command.decision_id) if command is not None else None
+    return decision is not None and decision.expects is not None
 
 
 def _check_causation(history: History, findings: Findings) -> None:
@@ -131,18 +132,21 @@ def _check_order(history: History, sent: list[str], findings: Findings) -> None:
     facts = [(event.subject, nth[id]) for id, event in history.events.items() if id in nth]
     findings.wrong("I8", "subjects whose facts are out of order", _out_of_order(facts))
     at = {id: (place.partition, place.offset) for id, place in history.first_places.items()}
+    brought = {decision.lineage.message_id: id for id, answer in history.answers() for decision in answer.decisions}
     for name, messages in (("decisions", history.decisions), ("commands", history.commands)):
         # A cause that the log lacks is a finding of its own, and while the log still grows none at all.
-        known = ((found.subject, at.get(_cause(history, id))) for id, found in messages.items())
+        known = ((found.subject, at.get(_cause(history, id, brought))) for id, found in messages.items())
         causes = [(subject, place) for subject, place in known if place is not None]
         findings.wrong("I8", f"subjects whose {name} are out of order", _out_of_order(causes))
 
 
-def _cause(history: History, message_id: str) -> str:
-    """The event that a decision or a command follows from; empty when the log was read before its decision stood."""
+def _cause(history: History, message_id: str, brought: Mapping[str, str]) -> str:
+    """The event that a decision or a command follows from, or was brought by if somebody took his time; empty when the
+    log was read before its decision stood there."""
     command = history.commands.get(message_id)
-    decision = history.decisions.get(command.decision_id if command is not None else message_id)
-    return str(decision.lineage.causation_id) if decision is not None else ""
+    decision_id = command.decision_id if command is not None else message_id
+    decision = history.decisions.get(decision_id)
+    return brought.get(decision_id) or str(decision.lineage.causation_id) if decision is not None else ""
 
 
 def _out_of_order(found: Iterable[tuple[str, Any]]) -> list[str]:

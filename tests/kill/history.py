@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from control_plane.messages import Command, Decision, Effect, Event, Verdict, topics
-from control_plane.messages.wire import decode, decode_event
+from control_plane.messages import Command, Context, Decision, Effect, Event, Proposed, Verdict, topics
+from control_plane.messages.event import DECISION_PROPOSED
+from control_plane.messages.wire import decode, decode_context, decode_event, proposed_of
 from control_plane.ports.backbone import Record
 from control_plane.ports.log_reader import LogReader
 
@@ -49,6 +50,7 @@ class History:
             self.events.setdefault(event.lineage.message_id, event)
             self.first_places.setdefault(event.lineage.message_id, record)
             self.event_copies[event.lineage.message_id] += 1
+        self.contexts = self._contexts()
         self.decisions = self._internal(topics.DECISIONS, Decision)
         self.verdicts = self._internal(topics.VERDICTS, Verdict)
         self.commands = self._internal(topics.COMMANDS, Command)
@@ -58,15 +60,30 @@ class History:
         """Each event where it stands first, in the order of its partition."""
         return ((self.first_places[id], event) for id, event in self.events.items())
 
-    def messages(self) -> Iterator[Event | Decision | Verdict | Command | Effect]:
+    def messages(self) -> Iterator[Event | Context | Decision | Verdict | Command | Effect]:
         """All of them, whatever they are."""
-        for found in (self.events, self.decisions, self.verdicts, self.commands, self.effects):
+        for found in (self.events, self.contexts, self.decisions, self.verdicts, self.commands, self.effects):
             yield from found.values()
+
+    def answers(self) -> Iterator[tuple[str, Proposed]]:
+        """What slow agents have answered, with the id of the event that brought it."""
+        for id, event in self.events.items():
+            if event.type == DECISION_PROPOSED:
+                yield id, proposed_of(event)
+
+    def _contexts(self) -> dict[str, Context]:
+        found: dict[str, Context] = {}
+        for record in self.records[topics.CONTEXTS]:
+            context = decode_context(record.value)
+            found.setdefault(context.lineage.message_id, context)
+            self.bodies[topics.CONTEXTS, context.lineage.message_id].add(record.value)
+        return found
 
     def _internal(self, topic: str, message_type: type) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for record in self.records[topic]:
             message = decode(record.value, message_type)
             found.setdefault(message.lineage.message_id, message)
+            self.first_places.setdefault(message.lineage.message_id, record)
             self.bodies[topic, message.lineage.message_id].add(record.value)
         return found

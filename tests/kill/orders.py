@@ -74,7 +74,9 @@ class Orders:
         what was told of it is too old to act on."""
         found = []
         for verdict in history.verdicts.values():
-            decision = history.decisions[verdict.decision_id]
+            decision = history.decisions.get(verdict.decision_id)
+            if decision is None:
+                continue  # The log was read before its decision stood there; it still grows.
             order = self._shop.orders[decision.subject.removeprefix("order/")]
             waits = order.kind == "big_refund" and decision.intent == "refund_order"
             may_be_denied = _packed_late(order, history) or _is_old(decision, history)
@@ -124,7 +126,9 @@ def _packed_late(order: Order, history: History) -> bool:
 
 
 def _is_old(decision: Decision, history: History) -> bool:
-    cause = history.events[str(decision.lineage.causation_id)]
+    cause = history.events.get(str(decision.lineage.causation_id))
+    if cause is None:
+        return False
     recorded_ms = history.first_places[cause.lineage.message_id].recorded_ms
     return recorded_ms - cause.occurred_at.timestamp() * 1000 > FRESH_MS
 

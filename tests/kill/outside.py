@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 
 from control_plane.adapters.faust.kafka_address import KafkaAddress
+from control_plane.adapters.faust.own_rows import CHANGELOG_KEYS
 from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.messages import topics
 from control_plane.ports.backbone import LOOP_GROUP
@@ -44,7 +45,7 @@ def live_state(reader: LogReader) -> str:
     partitions = reader.partitions(topics.EVENTS)
     changelog = Names(prefix="", app_id=APP_ID, partitions=partitions).changelog
     rows = {(n, record.key): record.value for n in range(partitions) for record in reader.read(changelog, n)}
-    return state_hash((n, key, value) for (n, key), value in rows.items() if value)
+    return state_hash((n, key, value) for (n, key), value in rows.items() if value and key not in CHANGELOG_KEYS)
 
 
 def recorded_messages(store: str) -> tuple[dict[tuple[str, int, int], bytes], set[tuple[str, int, int]]]:

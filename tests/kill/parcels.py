@@ -5,14 +5,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
+from control_plane.messages import topics
+from control_plane.messages.event import OUTCOME_PREFIX
 from control_plane.messages.wire import decode_event
 from tests.kill.history import Findings, History
+from tests.kill.parcels_workspace import KG_LIMIT, RULE, SHARE_MAX, write_workspace
 from tests.kill.scene import Deed, Weakness
 from tests.kill.time_machine import decided_on
-from tests.kill.workload import KG_LIMIT, RULE, SCANNED, WEIGHED, Load, write_workspace
+from tests.kill.workload import BELTS, DAMAGED, SCANNED, WEIGHED, Load
 from tests.kill.world import read_effects
 
 
@@ -57,12 +61,44 @@ class Parcels:
         findings.wrong("I1", "inputs that were never decided on", wanted - decided.keys())
         findings.wrong("I1", "inputs that were decided on twice", [id for id, n in decided.items() if n > 1])
         findings.wrong("I1", "decisions on what asked for none", decided.keys() - wanted)
+        _check_slow_agent(history, findings)
+        _check_share(history, findings)
 
     def weakness(self, history: History, rng: Random) -> Weakness:
         """The limit becomes a weight that was above it: what it decided follows from nothing any more."""
         weighed, _ = decided_on(WEIGHED, self.foreseen, history, rng)
         kg = decode_event(weighed.value, weighed.recorded_ms).data["kg"]
         return Weakness(rule=RULE, before=f"> {KG_LIMIT}", after=f"> {kg}", removed_type=SCANNED)
+
+
+def _check_slow_agent(history: History, findings: Findings) -> None:
+    """Whatever it was sent it has answered, and it was sent something of each subject that came to harm."""
+    answered = {answer.context_id for _, answer in history.answers()}
+    findings.counts["contexts"] = len(history.contexts)
+    findings.wrong("I1", "contexts without an answer", history.contexts.keys() - answered)
+    asked_about = {context.event.subject for context in history.contexts.values()}
+    harmed = {event.subject for event in history.events.values() if event.type == DAMAGED}
+    findings.wrong("I1", "subjects that it was never asked about", harmed - asked_about)
+
+
+def _check_share(history: History, findings: Findings) -> None:
+    """Never more belts at once than the share, but for one for each further partition that could not know."""
+    ended_ms = {
+        str(event.data["command_id"]): history.first_places[id].recorded_ms
+        for id, event in history.events.items()
+        if event.type.startswith(OUTCOME_PREFIX)
+    }
+    begun = [id for id, command in history.commands.items() if command.intent == "restart_belt"]
+    moments = [(history.first_places[id].recorded_ms, 1) for id in begun]
+    moments += [(ended_ms[id], -1) for id in begun if id in ended_ms]
+    # Of one that ends and one that begins in the same millisecond nobody knows the order.
+    most = max(accumulate(change for _, change in sorted(moments)), default=0)
+    partitions = len({record.partition for record in history.records[topics.EVENTS]})
+    findings.counts["belts restarted"] = len(begun)
+    findings.counts[f"logs with {most} belts at once"] = 1
+    findings.wrong(
+        "I5", "belts at once beyond the share", [most] if most > int(SHARE_MAX * BELTS) + partitions - 1 else []
+    )
 
 
 def _asking_for_an_act(history: History) -> set[str]:

@@ -1,11 +1,10 @@
-"""The workspace that is killed, and the load on it."""
+"""The load on the parcels: events posted at a steady rate, each until it is acknowledged."""
 
 import json
 import random
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,182 +12,13 @@ import httpx
 SUBJECTS_HOT = 20
 """Half of the load is on these: they meet commands that are still live, and the storm brake."""
 SUBJECTS = 2_000
+BELTS = 12
+"""A fleet; its members are registered before anything else happens."""
 EVENTS_PER_POST = 5
-WEIGHED_SHARE = 0.25
-RULE = "overweight"
-KG_LIMIT = 30.0
-"""The rule fires above it."""
+WEIGHED_SHARE, DAMAGED_SHARE, SLOWED_SHARE = 0.25, 0.05, 0.10
 KEY = "kill-harness-key-0001"
-SCANNED = "parcel.scanned"
-WEIGHED = "parcel.weighed"
-
-_SHIP = """\
-intent: ship_parcel
-description: Hand one parcel over.
-subject_kind: parcel
-executor: depot
-action_class: shipping
-deadline: 10m
-context_age_max: 24h
-parameters:
-  type: object
-  properties: {n: {type: integer}}
-  additionalProperties: false
-"""
-
-_INSPECT = """\
-intent: inspect_parcel
-description: Look at a parcel that is too heavy.
-subject_kind: parcel
-executor: depot
-action_class: inspection
-deadline: 10m
-context_age_max: 24h
-"""
-
-_EXECUTOR = """\
-executor: depot
-kind: http
-request: {{method: POST, url: "http://127.0.0.1:{port}/parcels/{{subject}}", body: parameters}}
-idempotency_header: Idempotency-Key
-reconcile:
-  method: GET
-  url: "http://127.0.0.1:{port}/by-key/{{command_id}}"
-  done_when: "status == 200"
-  absent_when: "status == 404"
-  settle: 50ms
-timeout: 2s
-retry: {{attempts: 20, backoff: 100ms}}
-"""
-
-_ROW = """\
-row: parcel_log
-on: [parcel.scanned]
-fields:
-  scans: {count: {window: 1h}}
-  last_n: {last: data.n}
-  pace: {rate: {window: 10s}}
-  n_p50: {quantile: {of: data.n, q: 0.5, window: 30s}}
-  numbers: {distinct: {of: data.n, window: 20s}}
-"""
-
-_WEIGHT = """\
-row: parcel_weight
-on: [parcel.weighed]
-fields:
-  kg: {last: data.kg}
-"""
-
-_RULE = f"""\
-rule: {RULE}
-version: 1.0.0
-on: parcel.weighed
-when: data.kg > {KG_LIMIT}
-reads: [parcel_weight]
-propose:
-  intent: inspect_parcel
-  because: "{{data.kg}} kg is too much"
-expects: {{where: "rows.parcel_weight.kg < {KG_LIMIT}", within: 1s, samples_min: 1}}
-"""
-
-_CROWDED = """\
-rule: crowded
-version: 1.0.0
-on: parcel.scanned
-count: {min: 4, window: 4s}
-reads: [parcel_log]
-propose:
-  intent: inspect_parcel
-  because: "{rows.parcel_log.numbers} scans lately, {rows.parcel_log.pace} a second"
-once_within: 2s
-"""
-
-_LINGERING = """\
-rule: lingering
-version: 1.0.0
-on: parcel.weighed
-when: data.kg > reference.limits["parcel"].kg_calm
-for: 700ms
-reads: [parcel_weight]
-propose: {intent: inspect_parcel, because: "still {data.kg} kg"}
-keep_firing_for: 300ms
-"""
-
-_LIMITS = """\
-reference: limits
-key: what
-rows:
-  - {what: parcel, kg_calm: 15.0}
-"""
-
-_AGENT = '''\
-"""Ships a parcel for each scan that says so."""
-
-from control_plane.sdk import Agent, Context
-
-
-class Shipper(Agent):
-    name = "shipper"
-    version = "1.0.0"
-    listens_to = ("parcel.scanned",)
-    reads = ("parcel_log",)
-    intents = ("ship_parcel",)
-
-    def decide(self, context: Context):
-        if not context.event.data["ship"]:
-            return ()
-        n = context.event.data["n"]
-        return (context.propose("ship_parcel", because=f"scan {n} says so", parameters={"n": n}),)
-'''
-
-_PERMIT = """\
-package setpoint.permits.shipping
-
-allow contains {"code": "shipping", "msg": "parcels may be shipped"} if {
-	input.decision.intent == "ship_parcel"
-	input.decision.parameters.n % 10 != 7
-}
-
-allow contains {"code": "inspecting", "msg": "parcels may be looked at"} if input.decision.intent == "inspect_parcel"
-"""
-
-_PERMIT_TEST = """\
-package setpoint.permits.shipping_test
-
-import data.setpoint.permits.shipping
-
-scan(n) := {"decision": {"intent": "ship_parcel", "parameters": {"n": n}}}
-
-test_ships if count(shipping.allow) == 1 with input as scan(1)
-
-test_sevens_stay if count(shipping.allow) == 0 with input as scan(7)
-
-test_inspects if count(shipping.allow) == 1 with input as {"decision": {"intent": "inspect_parcel"}}
-"""
-
-
-def write_workspace(root: Path, target_port: int) -> None:
-    """Two intents over HTTP, a Python agent, a rule that expects an effect, two that wait and count, windows and
-    sketches, a table, and a permit that denies a tenth."""
-    files = {
-        "setpoint.yaml": "apiVersion: setpoint/v1\n",
-        "intents/ship_parcel.yaml": _SHIP,
-        "intents/inspect_parcel.yaml": _INSPECT,
-        "executors/depot.yaml": _EXECUTOR.format(port=target_port),
-        "rows/parcel_log.yaml": _ROW,
-        "rows/parcel_weight.yaml": _WEIGHT,
-        "agents/shipper.py": _AGENT,
-        "agents/overweight.yaml": _RULE,
-        "agents/crowded.yaml": _CROWDED,
-        "agents/lingering.yaml": _LINGERING,
-        "reference/limits.yaml": _LIMITS,
-        "policies/permits/shipping.rego": _PERMIT,
-        "policies/permits/shipping_test.rego": _PERMIT_TEST,
-    }
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+SCANNED, WEIGHED, DAMAGED = "parcel.scanned", "parcel.weighed", "parcel.damaged"
+SLOWED, REGISTERED = "belt.slowed", "subject.registered"
 
 
 @dataclass
@@ -244,18 +74,22 @@ class Load:
                 self._stop.wait(max(0.0, interval_s - (time.monotonic() - began)))
 
     def _event(self) -> dict[str, Any]:
-        n = len(self.order) + 1
-        self.order.append(f"event-{self.seed}-{n}")
-        subjects = SUBJECTS_HOT if self._random.random() < 0.5 else SUBJECTS
-        weighed = self._random.random() < WEIGHED_SHARE
-        return {
-            "specversion": "1.0",
-            "id": self.order[-1],
-            "source": "kill-harness",
-            "type": WEIGHED if weighed else SCANNED,
-            "subject": f"parcel/{self._random.randrange(subjects)}",
-            "data": self._weight() if weighed else {"n": n, "ship": self._random.random() < 0.5},
-        }
+        if len(self.order) < BELTS:
+            return self._of(REGISTERED, f"belt/{len(self.order)}", {})
+        share = self._random.random()
+        if share < SLOWED_SHARE:
+            return self._of(SLOWED, f"belt/{self._random.randrange(BELTS)}", {"mpm": self._random.randrange(20)})
+        parcel = f"parcel/{self._random.randrange(SUBJECTS_HOT if self._random.random() < 0.5 else SUBJECTS)}"
+        if share < SLOWED_SHARE + DAMAGED_SHARE:
+            return self._of(DAMAGED, parcel, {"dent": self._random.random() < 0.5})
+        if share < SLOWED_SHARE + DAMAGED_SHARE + WEIGHED_SHARE:
+            return self._of(WEIGHED, parcel, self._weight())
+        return self._of(SCANNED, parcel, {"n": len(self.order) + 1, "ship": self._random.random() < 0.5})
+
+    def _of(self, event_type: str, subject: str, data: dict[str, Any]) -> dict[str, Any]:
+        self.order.append(f"event-{self.seed}-{len(self.order) + 1}")
+        envelope = {"specversion": "1.0", "id": self.order[-1], "source": "kill-harness"}
+        return {**envelope, "type": event_type, "subject": subject, "data": data}
 
     def _weight(self) -> dict[str, Any]:
         return {"kg": round(self._random.uniform(0.0, 40.0), 2)}

@@ -9,6 +9,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from urllib.parse import unquote
 ANSWERS_LOST_SHARE = 0.10
 REFUSED_SHARE = 0.05
 ANSWERS_BROKEN_SHARE = 0.05
+BELT_TAKES_S = 0.3
+"""Until a belt runs again; so several are under way at once."""
 
 
 class World(ThreadingHTTPServer):
@@ -56,6 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
             # Whoever asked was killed in the middle of asking: nobody acts on half a request.
             self.close_connection = True
             return
+        if "/belt" in self.path:
+            time.sleep(BELT_TAKES_S)
         subject = unquote(self.path.removeprefix("/parcels/"))
         draw = self.server.act(self.headers.get("Idempotency-Key", ""), subject, json.loads(body))
         if draw < REFUSED_SHARE:
