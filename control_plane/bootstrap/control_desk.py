@@ -72,6 +72,8 @@ class ControlDesk:
         self.problem = ""
         """Why this process does not follow what is wanted of the service."""
         self.ends: list[End] = []
+        self.adopt: Callable[[], Awaitable[None]] = _when_the_caretaker_looks
+        """Has the partitions of this process adopt what is wanted, now rather than when they are next looked at."""
         self._backbone = backbone
         self._clock = clock
         self._check_tools = check_tools
@@ -193,6 +195,7 @@ class ControlDesk:
         for change in changes:
             await change.before()
         self.wanted = controls.revision
+        await self.adopt()
         await self._until_adopted()
         for change in changes:
             await change.after()
@@ -231,6 +234,10 @@ def _refuse_narrower(before: Sequence[ControlItem], after: Sequence[ControlItem]
     flaws = narrowed_schemas(before, after)
     if flaws:
         raise InvalidWorkspace(flaws)
+
+
+async def _when_the_caretaker_looks() -> None:
+    """There is no hurry, or nothing to adopt."""
 
 
 async def _published_already(_controls: ControlSet) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -78,6 +79,8 @@ class Depot(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.taken: Counter[str] = Counter()
         self.subjects: Counter[str] = Counter()
+        self.first_s: dict[str, float] = {}
+        """When each subject was shipped first, in seconds since the epoch."""
         self.changed = threading.Condition()
         self.open = threading.Event()
         self.open.set()
@@ -105,6 +108,7 @@ class Depot(ThreadingHTTPServer):
 
     def take(self, subject: str, key: str) -> None:
         with self.changed:
+            self.first_s.setdefault(subject, time.time())
             self.taken[key] += 1
             self.subjects[subject] += 1
             self.changed.notify_all()

@@ -141,6 +141,14 @@ def post(client: httpx.Client, events: Sequence[Mapping[str, Any]]) -> None:
     assert answer.status_code == 202, f"{answer.status_code} {answer.text}"
 
 
+def until_ready(client: httpx.Client, timeout_s: float = 20.0) -> None:
+    """Until the service says that it does its work."""
+    until = time.monotonic() + timeout_s
+    while client.get("/health/ready").status_code != 200:
+        assert time.monotonic() < until, client.get("/health/ready").text
+        time.sleep(0.05)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.workers.parcels import Depot, write_workspace
-from tests.workers.processes import STOPPED_WITHIN_S, Crew, post, scan
+from tests.workers.processes import STOPPED_WITHIN_S, Crew, post, scan, until_ready
 
 pytestmark = pytest.mark.kafka
 
@@ -28,14 +28,6 @@ def crew(kafka_url: str, depot: Depot, tmp_path: Path) -> Iterator[Crew]:
     crew = Crew(write_workspace(tmp_path / "workspace", depot.port), kafka_url, tmp_path / "home")
     yield crew
     crew.end()
-
-
-def until_ready(client: httpx.Client, timeout_s: float = 20.0) -> None:
-    """Until the service says that it does its work."""
-    until = time.monotonic() + timeout_s
-    while client.get("/health/ready").status_code != 200:
-        assert time.monotonic() < until, client.get("/health/ready").text
-        time.sleep(0.05)
 
 
 def until_found(client: httpx.Client, path: str, wanted: int, timeout_s: float = 20.0) -> list[dict[str, Any]]:
