@@ -321,6 +321,7 @@ class Service:
             return
         caretaker = Caretaker(self.backbone, self._partitions, self._clock, lambda: self.desk.wanted)
         self._spawn(caretaker.run())
+        self.desk.adopt = caretaker.look
         await until_ready(self.why_not_ready, lambda: self._tasks, self._clock)
 
     async def _start_front(self) -> None:
