@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from control_plane.adapters.regorus import RegorusEngine
+from control_plane.adapters.telemetry import Telemetry
 from control_plane.ports.policy_engine import PolicyEngine, PolicySet
 from control_plane.settings import Settings
 from control_plane.workspace.control_log import ControlLog
@@ -21,6 +22,9 @@ class EmbeddedRuling:
 
     def __init__(self) -> None:
         self._engine = RegorusEngine()
+
+    def watched_by(self, _telemetry: Telemetry) -> None:
+        """It has no numbers of its own."""
 
     @property
     def engine(self) -> PolicyEngine:

@@ -8,7 +8,9 @@ from control_plane.adapters.opa.engine import OpaEngine
 from control_plane.adapters.opa.relocation import RelocatedSet, relocated
 from control_plane.adapters.opa.shelf import HELD_SETS_MAX, BundleShelf
 from control_plane.adapters.opa.signing import BundleKey
+from control_plane.adapters.telemetry import Telemetry
 from control_plane.api.keys import bundle_secret_for
+from control_plane.api.ports import wall_clock_ms
 from control_plane.catalogue.controls import Policies
 from control_plane.errors import ContinuityBroken, InvalidWorkspace
 from control_plane.ports.policy_engine import PolicyEngine, PolicySet
@@ -24,6 +26,12 @@ class OpaRuling:
         self.bundles = BundleShelf(BundleKey(bundle_secret_for(settings))) if "api" in roles else None
         refused = self.bundles.statuses.why_refused if self.bundles is not None else lambda _revision: ""
         self.opa = OpaEngine(OpaAddress.of(settings.policy_engine), refused=refused)
+
+    def watched_by(self, telemetry: Telemetry) -> None:
+        """Show what OPA does for this process and, where they pull from it, what all OPAs run."""
+        telemetry.watch_opa(self.opa.counts)
+        if self.bundles is not None:
+            telemetry.watch_bundles(self.bundles, wall_clock_ms)
 
     @property
     def engine(self) -> PolicyEngine:

@@ -202,6 +202,7 @@ class Service:
     def _begin_ruling(self) -> None:
         if "loop" in self.roles or ("api" in self.roles and self.settings.policy_engine != EMBEDDED):
             self._ruling = ruling_for(self.settings, self.roles)
+            self._ruling.watched_by(self._telemetry)
             self._stack.push_async_callback(self._ruling.close)
 
     def _join(self, controls: ControlLog) -> None:

@@ -1,4 +1,4 @@
-"""A whole service whose decisions a real OPA rules on: policies change, OPA dies and comes back, nothing is restarted."""
+"""A whole service that a real OPA rules for: policies change, OPA dies and comes back, and nothing is restarted."""
 
 import json
 import time
@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from typer.testing import Result
 
 from tests.opa_world import OpaProcess
 from tests.real_parts import free_port
+from tests.unit.cli_world import KEY
 from tests.unit.service_world import BARE, Running, running, written
 
 pytestmark = pytest.mark.opa
@@ -68,6 +71,16 @@ class Ruled:
         verdict = self.verdict()
         return verdict["answer"], verdict["reasons"][0]["code"]
 
+    def get(self, path: str) -> httpx.Response:
+        """An answer of the service."""
+        return httpx.get(f"{self.service.url}{path}", headers={"Authorization": f"Bearer {KEY}"}, timeout=PATIENCE_S)
+
+    def apply(self, **files: str) -> Result:
+        """Put files in force, as they are written."""
+        settings = (self.service.folder / "setpoint.yaml").read_text()
+        written(self.service.folder, **{"setpoint.yaml": settings, **files})
+        return self.service.setpoint("apply", str(self.service.folder))
+
     def soon(self, expected: tuple[str, str]) -> None:
         """A verdict like this comes, by itself."""
         waited(lambda: self.code() == expected)
@@ -103,15 +116,9 @@ def test_policies_change_and_opa_dies_and_comes_back_without_a_restart(ruled: Ru
     ruled.soon(("allow", "slowing"))
     first = ruled.verdict()
 
-    written(
-        ruled.service.folder,
-        **{
-            "setpoint.yaml": (ruled.service.folder / "setpoint.yaml").read_text(),
-            "policies/guardrails/slowly.rego": GUARD,
-            "policies/guardrails/slowly_test.rego": GUARD_TEST,
-        },
+    applied = ruled.apply(
+        **{"policies/guardrails/slowly.rego": GUARD, "policies/guardrails/slowly_test.rego": GUARD_TEST}
     )
-    applied = ruled.service.setpoint("apply", str(ruled.service.folder))
     assert applied.exit_code == 0, applied.output
     second = ruled.verdict()
     assert (second["answer"], second["reasons"][0]["code"]) == ("deny", "not_now")
@@ -124,3 +131,54 @@ def test_policies_change_and_opa_dies_and_comes_back_without_a_restart(ruled: Ru
 
     ruled.opa.start()
     ruled.soon(("deny", "not_now"))
+
+
+def test_the_service_says_who_runs_what_and_when_nobody_rules(ruled: Ruled) -> None:
+    ruled.verdict()
+    unready = ruled.get("/health/ready")
+    assert unready.status_code == 503
+    assert "cannot be reached" in unready.json()["detail"]
+
+    ruled.opa.start()
+    ruled.soon(("allow", "slowing"))
+    revision = ruled.verdict()["policy_revision"]
+    listed = ruled.service.setpoint("opa", "list", "--json")
+    metrics = ruled.get("/metrics").text
+
+    assert ruled.get("/health/ready").status_code == 200
+    assert listed.exit_code == 0, listed.output
+    assert [(one["bundle"], one["current"]) for one in json.loads(listed.output)["opas"]] == [(revision, True)]
+    assert f'bundle="{revision}",current="true"' in metrics
+    assert 'setpoint_opa_questions_total{end="ruled"}' in metrics
+    assert "setpoint_opa_away 0.0" in metrics
+
+
+def test_what_opa_refuses_is_not_put_in_force(ruled: Ruled) -> None:
+    ruled.opa.start()
+    ruled.soon(("allow", "slowing"))
+    before = ruled.verdict()["policy_revision"]
+    wrong = GUARD.replace('input.decision.intent == "slow_down"', "count(7) > 1")
+
+    applied = ruled.apply(**{"policies/guardrails/slowly.rego": wrong})
+
+    assert applied.exit_code == 1, applied.output
+    assert "OPA refuses them: guardrails/slowly:3: count: invalid argument(s)" in applied.output
+    verdict = ruled.verdict()
+    assert (verdict["answer"], verdict["policy_revision"]) == ("allow", before)
+    listed = json.loads(ruled.service.setpoint("opa", "list", "--json").output)
+    assert listed["offered"] == before
+
+
+def test_without_an_opa_other_policies_are_not_put_in_force_and_the_rest_is(ruled: Ruled) -> None:
+    assert ruled.code() == ("deny", "no_ruling")
+
+    policies = ruled.apply(
+        **{"policies/guardrails/slowly.rego": GUARD, "policies/guardrails/slowly_test.rego": GUARD_TEST}
+    )
+
+    assert policies.exit_code == 3, policies.output
+    assert "They were not put in force" in policies.output
+    for name in ("slowly", "slowly_test"):
+        ruled.service.folder.joinpath(f"policies/guardrails/{name}.rego").unlink()
+    rule = BARE["agents/heat_guard.yaml"].replace("90.0", "95.0").replace("1.0.0", "1.1.0")
+    assert ruled.apply(**{"agents/heat_guard.yaml": rule}).exit_code == 0

@@ -1,4 +1,7 @@
-"""Who may ask an OPA that does not answer: after a few faults in a row nobody but one probe, until that is answered."""
+"""Who may ask an OPA that does not answer: after a few faults in a row nobody but one probe.
+
+The probe begins with the first fault and ends with the first answer.
+"""
 
 from typing import Final
 
@@ -27,10 +30,8 @@ class Breaker:
         self.reason = ""
         self._in_a_row = 0
 
-    def failed(self, reason: str) -> bool:
-        """OPA gave none. True when this is what opens it."""
+    def failed(self, reason: str) -> None:
+        """OPA gave none."""
         self.reason = reason
         self._in_a_row += 1
-        opens = self._in_a_row == FAULTS_IN_A_ROW_MAX
-        self.opened += opens
-        return opens
+        self.opened += self._in_a_row == FAULTS_IN_A_ROW_MAX

@@ -7,11 +7,13 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from control_plane.adapters.telemetry.dispatch import DispatchCollector, DispatchCounts
 from control_plane.adapters.telemetry.gauges import LagCollector
+from control_plane.adapters.telemetry.opa import BundlesCollector, OpaCollector, OpaCounters
 from control_plane.adapters.telemetry.slow_agents import SlowAgentCounts, SlowAgentsCollector
 from control_plane.adapters.telemetry.tally import Tally
 from control_plane.loop.step import Done
 from control_plane.messages import Command, DeadLetter, Decision, Effect, Event, Verdict
 from control_plane.messages.event import OUTCOME_PREFIX
+from control_plane.ports.bundles import Bundles
 from state.projections import Gaps
 
 _NO_REASON: Final = "none"
@@ -126,6 +128,14 @@ class Telemetry:
             self._late.add(part, many=gaps.late)
         if gaps.missed:
             self._unread.add(part, many=gaps.missed)
+
+    def watch_opa(self, counters: OpaCounters) -> None:
+        """Show what an OPA did for this process."""
+        self.registry.register(OpaCollector(counters))
+
+    def watch_bundles(self, bundles: Bundles, now_ms: Callable[[], int]) -> None:
+        """Show which OPAs run which policies."""
+        self.registry.register(BundlesCollector(bundles, now_ms))
 
     def _say(self, message: object) -> None:
         match message:
