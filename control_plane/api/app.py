@@ -59,7 +59,7 @@ def create_app(ports: ApiPorts) -> FastAPI:
         command_routes(ports, reader),
         cancel_routes(ports),
         effect_routes(ports, reader),
-        flow_routes(ports, reader),
+        flow_routes(ports, reader, letters),
         dead_letter_routes(ports, letters),
         control_routes(ports),
         schema_routes(ports),

@@ -113,6 +113,9 @@ class DecisionItem(Recorded):
     still_when: str | None
     context_digest: str
     controls_revision: str
+    prompt_hash: str = Field(
+        default="", description="Identifies what a language model was told beside the context; empty for other agents."
+    )
     own: Any = Field(
         default=None,
         description="What the agent kept of the subject before the event, such as the state of a rule; null when it "
@@ -264,6 +267,15 @@ class MessageList(Listing):
     """Messages of any kind."""
 
     items: list[MessageItem]
+
+
+class SubjectView(MessageList):
+    """What is recorded of a subject: as it stands, and every message about it."""
+
+    last_event: EventItem | None = Field(description="The newest event about it, outcomes that came back among them.")
+    last_decision: DecisionItem | None = Field(description="The newest proposal, with its verdict.")
+    live_commands: list[CommandItem] = Field(description="Of its newest commands those without an outcome.")
+    open_dead_letters: int = Field(description="What could not be processed about it and nobody has resolved.")
 
 
 class Live(BaseModel):

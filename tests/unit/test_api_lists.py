@@ -9,7 +9,7 @@ import pytest
 
 from control_plane.adapters.sql import Database, SqlAudit
 from control_plane.errors import InvalidMessage
-from control_plane.messages import DeadLetter, topics
+from control_plane.messages import DeadLetter, Outcome, topics
 from control_plane.ports.audit import Audit
 from tests.builders import NOW_MS, event
 from tests.unit.api_world import Loop, MemoryAudit, World, a_world
@@ -185,6 +185,36 @@ async def test_a_flow_and_a_subject_show_every_message_in_its_order(world: World
     assert [item["causation_id"] in known for item in messages] == [False, True, True, True, True, True]
     about = (await get(world, "/v1/subjects/service/web-1?order=oldest"))["items"]
     assert {item["id"] for item in about} == known | {"e2"}
+
+
+async def test_a_subject_shows_how_things_stand_with_it(world: World) -> None:
+    loop = Loop()
+    said = loop.feed(event(data={"rss": 450.0}))
+    outcomes = [message for message in said if isinstance(message, Outcome)]
+    await world.record(*[message for message in said if not isinstance(message, Outcome)])
+    reason = InvalidMessage("schema_broken", "no", field="data.rss", cure="Mend it.")
+    await world.record(
+        DeadLetter.of(
+            topic=topics.EVENTS,
+            partition=0,
+            offset=9,
+            recorded_ms=NOW_MS,
+            record=b"{}",
+            reason=reason,
+            subject="service/web-1",
+        )
+    )
+
+    under_way = await get(world, "/v1/subjects/service/web-1")
+    await world.record(*outcomes)
+    over = await get(world, "/v1/subjects/service/web-1")
+
+    assert under_way["last_event"]["id"] == "e1"
+    assert under_way["last_decision"]["verdict"]["answer"] == "allow"
+    assert [command["intent"] for command in under_way["live_commands"]] == ["restart_service"]
+    assert under_way["open_dead_letters"] == 1
+    assert over["live_commands"] == []
+    assert over["last_event"]["event"]["type"] == "command.succeeded"
 
 
 async def test_dead_letters_say_where_why_and_what_to_change(world: World) -> None:
