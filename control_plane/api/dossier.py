@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from control_plane.api import gathering, reading, shapes
+from control_plane.api.journal import JournalItem, journal_of
 from control_plane.api.paging import FILTER_CHARS_MAX
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
@@ -34,6 +35,9 @@ class Dossier(BaseModel):
         "policy was asked: then they were not recorded, and `setpoint explain` reads them from the log."
     )
     facts: dict[str, Any] | None = Field(description="What code had gathered for policy; null as above.")
+    journal: list[JournalItem] = Field(
+        description="What a slow agent asked outside before it decided, and what it was answered."
+    )
     decision: shapes.DecisionItem
     guards: list[GuardAnswer] = Field(description="Each step of the order with its answer; empty until it is ruled on.")
     verdict: shapes.VerdictItem | None
@@ -90,10 +94,12 @@ async def _dossier_of(audit: Audit, decision: Kept) -> Dossier:
     if commanded is not None:
         commanded.outcome = gathering.shaped(outcome, reading.outcome)
     asked = ruled.policy_input if ruled is not None else None
+    event = await _fact_of(audit, decision)
     return Dossier(
-        event=gathering.shaped(await _fact_of(audit, decision), reading.event),
+        event=gathering.shaped(event, reading.event),
         rows=asked.get("rows") if asked is not None else None,
         facts=asked.get("facts") if asked is not None else None,
+        journal=await journal_of(audit, decision, event),
         decision=reading.readable(decision, reading.decision),
         guards=_guards(ruled),
         verdict=gathering.shaped(verdict, reading.verdict),

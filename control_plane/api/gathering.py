@@ -66,14 +66,15 @@ async def _children(
     ids = {kept.message.message_id for kept in parents}
     found: dict[str, Kept] = {}
     for correlation_id in sorted({kept.message.correlation_id for kept in parents}):
-        async for kept in _flow(audit, correlation_id, topic):
+        async for kept in flow(audit, correlation_id, topic):
             cause = kept.message.causation_id
             if cause in ids and wanted(kept):
                 found[cause] = kept
     return found
 
 
-async def _flow(audit: Audit, correlation_id: str, topic: str) -> AsyncIterator[Kept]:
+async def flow(audit: Audit, correlation_id: str, topic: str) -> AsyncIterator[Kept]:
+    """The messages of a flow in one topic, oldest first."""
     after, seen = 0, 0
     while seen < FLOW_MESSAGES_MAX:
         page = Page(topic=topic, correlation_id=correlation_id, after=after, limit=PAGE_MESSAGES_MAX)

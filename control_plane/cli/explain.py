@@ -13,11 +13,15 @@ from control_plane.cli.output import AsJson, paint, printable, put, put_json
 from control_plane.cli.places import HERE, Url, WorkspaceOption
 
 _COLOUR_OF: Mapping[str, str] = {"passed": "ok", "stopped": "deny"}
+ANSWER_CHARS_MAX = 600
+"""What is shown of an answer from outside."""
+
 _SAID: Mapping[str, str] = {
     "proposed": "it did propose",
     "silent": "it was shown the event and proposed nothing",
     "not shown": "it was not shown the event: the event had come before, or is a dead letter",
-    "decides apart": "it decides in a group of its own: contexts.v1 has what it was sent, events.v1 its answer",
+    "decides apart": "it decides in a group of its own: contexts.v1 has what it was sent, tools.v1 what it learnt, "
+    "events.v1 its answer",
     "not listening": "it does not listen to events of this type",
     "not in force": "no agent of this name was in force then",
 }
@@ -59,6 +63,7 @@ def _explain_decision(id: str, url: str | None, workspace: Any, as_json: bool) -
     _put_fact(dossier["event"])
     _put_known(dossier)
     _put_state(dossier["decision"].get("own"))
+    _put_journal(dossier["journal"])
     _put_decision(dossier["decision"])
     _put_guards(dossier)
     _put_done(dossier)
@@ -103,10 +108,28 @@ def _time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _put_journal(journal: list[Mapping[str, Any]]) -> None:
+    """What the agent asked outside. `--json` has questions and answers whole."""
+    for item in journal:
+        place = f"{item['topic']}/{item['partition']} offset {item['offset']}"
+        request = item["request"]
+        whom = " ".join(str(request[key]) for key in ("model", "url") if key in request)
+        _put("asked", f"{item['tool']} {whom}, {place}")
+        if item["took_ms"] is None:
+            _put("", "its answer is not recorded")
+            continue
+        used = f"{item['took_ms']} ms, {item['tokens']} tokens, {item['cost_micros'] / 1_000_000:.6f} spent"
+        answer = item["answer"]
+        said = item["problem"] if answer is None else str(answer.get("content") or _compact(answer))
+        _put("learnt", f"{said[:ANSWER_CHARS_MAX]} ({used})", item["code"])
+
+
 def _put_decision(decision: Mapping[str, Any]) -> None:
     wanted = f"{decision['intent']} {_compact(decision['parameters'])} on {decision['subject']}"
     _put("decision", f"{decision['agent']} {decision['agent_version']} wants {wanted}")
     _put("", f"because {decision['because']} (confidence {decision['confidence']})")
+    if decision["prompt_hash"]:
+        _put("", f"prompt {decision['prompt_hash']}")
     _put("", f"{decision['topic']}/{decision['partition']} offset {decision['offset']}, id {decision['id']}")
 
 

@@ -13,7 +13,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """`records` were folded again; `recorded` and `replayed` messages are compared, each id once.
 
     `copies` counts further copies on the log (a log is at least once), `pinned` the answers that were taken from the
-    record because an engine had failed or an agent had taken too long, `not_processed` what the live loop had not put
+    record because an engine had failed or an agent had taken too long, `answers` those of slow agents, which are events
+    like all others: nobody outside was asked again. `not_processed` is what the live loop had not put
     out when the log was read.
     """
 
@@ -28,6 +29,7 @@ class Report(Struct, frozen=True, kw_only=True):
     recorded_hash: str
     replayed_hash: str
     state_hash: str
+    answers: int = 0
 
     @property
     def equal(self) -> bool:
@@ -44,6 +46,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"records folded: {report.records}"
     yield f"recorded: {report.recorded} messages, {report.copies} further copies, hash {report.recorded_hash}"
     yield f"replayed: {report.replayed} messages, {report.pinned} answers pinned, hash {report.replayed_hash}"
+    if report.answers:
+        yield f"slow agents: {report.answers} answers taken from the log, nobody was asked again"
     yield f"state: hash {report.state_hash}"
     if report.not_processed:
         yield f"not yet processed when the log was read: {report.not_processed} messages"

@@ -12,6 +12,7 @@ from control_plane.replay.comparison import Comparison, hash_of
 from control_plane.replay.pinned import PinnedControls, PinnedEngine, overruns_by_event
 from control_plane.replay.recorded import RecordedLog, whole_partition
 from control_plane.replay.report import Report, state_hash
+from control_plane.replay.said import is_answer
 
 
 async def replay(
@@ -34,18 +35,19 @@ async def replay(
     pinned_controls = PinnedControls(controls, overruns_by_event(reader, recorded.overruns))
     comparison = Comparison(recorded, reader)
     rows: list[tuple[int, bytes, bytes]] = []
-    records = 0
+    records = answers = 0
     for partition in range(reader.partitions(topics.EVENTS)):
         fold = Fold(partition, Partitions(engine=pinned_engine, controls=pinned_controls))
         processed_below = (committed or {}).get(partition, 0)
         await fold.begin()
         for batch in batches(whole_partition(reader, topics.EVENTS, partition), batch_records, processed_below):
             records += len(batch)
+            answers += sum(is_answer(record.value) for record in batch)
             comparison.take(partition, await fold.take(batch), processed=batch[0].offset < processed_below)
         rows += fold.rows()
     comparison.finish()
     pinned = pinned_engine.pinned + pinned_controls.pinned
-    return _report(recorded, comparison, pinned=pinned, records=records, state=state_hash(rows))
+    return _report(recorded, comparison, pinned=pinned, records=records, answers=answers, state=state_hash(rows))
 
 
 class Fold:
@@ -96,7 +98,9 @@ def batches(records: Iterable[Record], batch_records: int, processed_below: int)
         yield batch
 
 
-def _report(recorded: RecordedLog, comparison: Comparison, *, pinned: int, records: int, state: str) -> Report:
+def _report(
+    recorded: RecordedLog, comparison: Comparison, *, pinned: int, records: int, answers: int, state: str
+) -> Report:
     missing_at_end = {said.key for said in comparison.not_processed()}
     replayed = [said for key, said in comparison.replayed.items() if key not in missing_at_end]
     on_log = [found for found in recorded.messages.values() if found.said.ours or found.replayed]
@@ -112,4 +116,5 @@ def _report(recorded: RecordedLog, comparison: Comparison, *, pinned: int, recor
         recorded_hash=hash_of(found.said for found in on_log),
         replayed_hash=hash_of(replayed),
         state_hash=state,
+        answers=answers,
     )

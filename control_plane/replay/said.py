@@ -77,6 +77,29 @@ class Said(Struct, frozen=True):
         return self.digest == other.digest and self.partition == other.partition
 
 
+class _Answer(Struct, frozen=True):
+    context_id: str = ""
+
+
+class _AnswerRecord(Struct, frozen=True):
+    type: str = ""
+    data: _Answer = _Answer()
+
+
+_answer_decoder = msgspec.json.Decoder(_AnswerRecord)
+
+
+def is_answer(value: bytes) -> bool:
+    """Whether a record of `events.v1` is a slow agent's answer."""
+    if DECISION_PROPOSED.encode() not in value:
+        return False
+    try:
+        found = _answer_decoder.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False  # Anybody may have written anything there.
+    return found.type == DECISION_PROPOSED and bool(found.data.context_id)
+
+
 def said_in(topic: str, partition: int, value: bytes) -> Said | None:
     """A record or an output as something the loop said; None for what others put into `events.v1`. Raises MsgspecError
     when it cannot be read."""

@@ -193,6 +193,7 @@ async def test_whatever_a_model_does_there_is_no_decision_but_a_reason_and_rules
     assert shown["setpoint_llm_tokens_total{agent=advisor,direction=out,tool=openai}"] > 0
     assert shown["setpoint_llm_cost_total{agent=advisor,tool=openai}"] > 0
     assert report.equal, report
+    assert report.answers == 2 * len(subjects)
 
 
 async def test_what_was_used_up_is_not_forgotten_with_the_process_and_rules_hear_of_it(tmp_path: Path) -> None:
