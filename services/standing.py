@@ -200,8 +200,10 @@ class Server:
             raise NotDone(
                 f"pid {pids[0]} outlives SIGKILL. It still runs. See what it waits for: /proc/{pids[0]}/wchan."
             )
+        if not pids:
+            return f"no {self.title} of {self.home} runs"
         self._note.unlink(missing_ok=True)
-        return f"{self.title} of {self.home} was {word}" if pids else f"no {self.title} of {self.home} runs"
+        return f"{self.title} of {self.home} was {word}"
 
     def status(self) -> str:
         """Whether it runs and takes requests. Raises NotDone when it does not."""

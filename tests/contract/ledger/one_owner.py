@@ -20,7 +20,7 @@ from control_plane.errors import InvalidMessage, LedgerUnavailable
 from control_plane.executors.dispatch import Dispatch, DispatchBounds
 from control_plane.messages import Command, Outcome, topics
 from control_plane.messages.wire import encode
-from control_plane.ports.backbone import Record
+from control_plane.ports.backbone import EPOCH_HEADER, Record
 from control_plane.ports.executor import Attempt, Found
 from tests.contract.ledger.commands import a_command
 
@@ -33,10 +33,15 @@ NEVER_MS = 10**15
 
 
 def commands() -> list[Command]:
-    """The same for every process: one after the other on each subject."""
+    """The same for every process: one after the other on each subject. From the middle on a new owner sends them."""
     return [
         a_command(f"c{n}", f"service/{n % SUBJECTS}", executor="world", deadline_ms=NEVER_MS) for n in range(COMMANDS)
     ]
+
+
+def stale_commands() -> list[Command]:
+    """What an owner of the partition sent that was thrown out long ago: nobody may do it."""
+    return [a_command(f"stale{n}", f"service/{n}", executor="world", deadline_ms=NEVER_MS) for n in range(SUBJECTS)]
 
 
 class WorldFile:
@@ -106,9 +111,10 @@ async def main(store: str, world: WorldFile) -> None:
         bounds=DispatchBounds(sweep_s=0.5, begun_age_s_max=1.0),
     )
     await dispatch.start()
-    everything = [_record(n, command) for n, command in enumerate(commands())]
+    everything = [_record(n, command, epoch=1 + n * 2 // COMMANDS) for n, command in enumerate(commands())]
     for n in range(0, COMMANDS, BATCH):
         await _taken(dispatch, everything[n : n + BATCH])
+    await _taken(dispatch, [_record(COMMANDS + n, command, epoch=1) for n, command in enumerate(stale_commands())])
     await told_to_stop.wait()
     await dispatch.stop()
     await database.close()
@@ -123,9 +129,15 @@ async def _taken(dispatch: Dispatch, batch: Sequence[Record]) -> None:
             await asyncio.sleep(0.1)
 
 
-def _record(offset: int, command: Command) -> Record:
+def _record(offset: int, command: Command, epoch: int) -> Record:
     return Record(
-        topic=topics.COMMANDS, partition=0, offset=offset, key=b"", value=encode(command), recorded_ms=1_000_000
+        topic=topics.COMMANDS,
+        partition=0,
+        offset=offset,
+        key=b"",
+        value=encode(command),
+        recorded_ms=1_000_000,
+        headers=((EPOCH_HEADER, str(epoch).encode()),),
     )
 
 

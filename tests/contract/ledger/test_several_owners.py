@@ -1,4 +1,5 @@
-"""Several processes on one ledger, killed while they act: each command is done once, one at a time on its subject."""
+"""Several processes on one ledger, killed while they act: each command is done once, one at a time on its subject, and
+none of an epoch that is over."""
 
 import random
 import signal
@@ -97,6 +98,7 @@ async def test_owners_that_are_killed_while_they_act_leave_nothing_undone_and_no
         done = Counter(line["id"] for line in lines if line["what"] == "done")
         assert {id: times for id, times in done.items() if times > 1} == {}
         assert len(done) == COMMANDS
+        assert not any(line["what"] == "begun" and line["id"].startswith("stale") for line in lines)
         assert {line["status"] for line in lines if line["what"] == "published"} == {"succeeded"}
         assert len({line["by"] for line in lines if line["what"] == "done"}) > PROCESSES
         assert_one_at_a_time_and_in_order(lines)
