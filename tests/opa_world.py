@@ -39,21 +39,19 @@ class OpaProcess:
 
     def __init__(self, program: Path, home: Path, config: str, address: str = "") -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self._program = program
         self.url = address or f"unix://{home}/opa.sock"
         self._config = home / "opa.yaml"
         self._config.write_text(config)
         self._output = home / "opa.out"
+        listen = self.url.removeprefix("http://")
+        quiet = ("--skip-version-check", "--log-level", "error")
+        self.call = [str(program), "run", "--server", "--addr", listen, "--config-file", str(self._config), *quiet]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it takes questions; whether it has a bundle by then is another matter."""
-        listen = self.url.removeprefix("http://")
-        call = [self._program, "run", "--server", "--skip-version-check", "--addr", listen, "--log-level", "error"]
         with self._output.open("ab") as output:
-            self._process = subprocess.Popen(
-                [*map(str, call), "--config-file", str(self._config)], stdout=output, stderr=output
-            )
+            self._process = subprocess.Popen(self.call, stdout=output, stderr=output)
         until = time.monotonic() + READY_TIMEOUT_S
         while not self._answers():
             assert self._process.poll() is None, self._output.read_text()[-2_000:]

@@ -3,6 +3,7 @@ write, one for each corner of the language where two engines may part."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -184,7 +185,7 @@ class Judged:
     """Intents that most inputs are about."""
     weight: int = 1
 
-    @property
+    @cached_property
     def revision(self) -> str:
         """Of what it holds."""
         return sha256(repr((self.modules, self.data)).encode()).hexdigest()[:12]
