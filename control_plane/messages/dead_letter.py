@@ -5,8 +5,10 @@ from the first.
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from control_plane.causality import Lineage, digest
@@ -21,7 +23,9 @@ beginning; the log itself still has it at the position named."""
 REDRIVE_OF: Final = "redriveof"
 """A CloudEvents extension: flow and id of the letter that this record was before."""
 
-_MARK: Final = re.compile(rb'\{"redriveof":"([0-9a-f]{32})/([0-9a-f]{32})",')
+_MARK: Final = re.compile(
+    rb'\{(?P<time>"time":"[^"]*",)?"redriveof":"(?P<flow>[0-9a-f]{32})/(?P<letter>[0-9a-f]{32})",'
+)
 
 
 class Brought(Struct, frozen=True, kw_only=True):
@@ -91,12 +95,22 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
 
 
 def marked(record: bytes, letter: DeadLetter) -> bytes:
-    """The record of a letter as it goes back: the same bytes, with the letter named in front. Where there is no room
-    for that, or no JSON object, it goes as it is."""
-    mark = f'{{"{REDRIVE_OF}":"{letter.lineage.correlation_id}/{letter.lineage.message_id}",'.encode()
+    """The record of a letter as it goes back: the same bytes, with the letter named in front, and with the time of its
+    first arrival where it says no other: what is old must not look new. Where there is no room for that, or no JSON
+    object, it goes as it is."""
+    try:
+        fields = _fields.decode(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return record
+    if not fields:
+        return record
     bare = unmarked(record).lstrip()
-    is_object = bare[:1] == b"{" and bare[1:].lstrip()[:1] == b'"'
-    return mark + bare[1:] if is_object and len(mark) + len(bare) <= EVENT_BYTES_MAX else record
+    if bytes(fields.get("time", b"")) == b"null":
+        # The last of two keys counts, so this one must not stand behind ours.
+        bare = msgspec.json.encode({name: value for name, value in fields.items() if name not in ("time", REDRIVE_OF)})
+    mark = f'"{REDRIVE_OF}":"{letter.lineage.correlation_id}/{letter.lineage.message_id}",'.encode()
+    whole = b"{" + _time_of(record, fields, letter) + mark + bare[1:]
+    return whole if len(whole) <= EVENT_BYTES_MAX else record
 
 
 def unmarked(record: bytes) -> bytes:
@@ -105,10 +119,23 @@ def unmarked(record: bytes) -> bytes:
     return b"{" + record[found.end() :] if found else record
 
 
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _time_of(record: bytes, fields: dict[str, msgspec.Raw], letter: DeadLetter) -> bytes:
+    """The time that is added, as it stands in JSON. One that was added before stays."""
+    said, before = bytes(fields.get("time", b"null")), _MARK.match(record)
+    if said == b"null":
+        said = msgspec.json.encode(datetime.fromtimestamp(letter.occurred_ms / 1000, UTC))
+    elif before is None or not before["time"]:
+        return b""
+    return b'"time":' + said + b","
+
+
 def _lineage(identity: str, record: bytes) -> Lineage:
     """Of its own flow; or, of a record that was given back, in that of the letter that it was."""
     found = _MARK.match(record)
     if found is None:
         return Lineage.root(SOURCE, identity)
-    flow, before = (group.decode() for group in found.groups())
+    flow, before = found["flow"].decode(), found["letter"].decode()
     return Lineage(source=SOURCE, message_id=identity, correlation_id=flow, causation_id=before)

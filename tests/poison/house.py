@@ -30,7 +30,9 @@ POLL_S = 0.1
 
 FILES: dict[str, str] = {
     "setpoint.yaml": "apiVersion: setpoint/v1\nlisten: 127.0.0.1:0\npartitions: {partitions}\nbackbone: {backbone}\n",
-    "intents/slow_down.yaml": "intent: slow_down\nsubject_kind: machine\nexecutor: dry_run\nidempotent: true\n",
+    "intents/slow_down.yaml": (
+        "intent: slow_down\nsubject_kind: machine\nexecutor: dry_run\nidempotent: true\ncontext_age_max: 24h\n"
+    ),
     "rows/heat.yaml": f"row: heat\non: [{TYPE}]\nfields:\n  celsius: {{last: data.celsius}}\n",
     "agents/heat_guard.yaml": (
         f"rule: heat_guard\nversion: 1.0.0\non: {TYPE}\nwhen: data.celsius > 90.0\n"

@@ -8,6 +8,7 @@ from tests.poison.house import House, subjects
 from tests.poison.killing import redrive_under_kills
 from tests.poison.kinds import UNDECLARED, good
 from tests.poison.redrive import MENDED, bury, letters, letters_at_least, not_once, sweep
+from tests.unit.cli_world import setpoint
 
 MACHINES = subjects(12, "mended")
 
@@ -70,10 +71,13 @@ async def test_what_is_buried_again_is_a_new_letter_that_follows_from_the_first(
         [second] = await letters_at_least(client, "open", 1)
         shown = (await client.get(f"/v1/dead-letters/{first}")).json()
 
+    replayed = await asyncio.to_thread(setpoint, "replay", "--backbone", house.url)
+
     assert (second["code"], second["agent"]) == ("agent_failed", "broken")
     assert second["causation_id"] == first
     assert second["correlation_id"] == shown["correlation_id"]
     assert (shown["state"], shown["again"]) == ("redriven", second["id"])
+    assert (replayed.exit_code, replayed.stdout.splitlines()[-1]) == (0, "equal"), replayed.stdout
     to = shown["resolution"]
     assert [to["to_topic"], to["to_partition"], to["to_offset"]] == [
         second["from_topic"],

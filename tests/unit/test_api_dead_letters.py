@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -180,6 +181,29 @@ async def test_a_record_that_became_a_letter_again_is_named_by_the_first_and_fol
     assert [found["state"] for found in shown] == ["redriven", "redriven", "open"]
     assert len({found["correlation_id"] for found in shown}) == 1
     assert unmarked(world.events[1].value) == MENDED
+
+
+@pytest.mark.parametrize(
+    ("sent", "goes_back"),
+    [
+        ({}, "2026-01-01T00:00:00Z"),
+        ({"time": None}, "2026-01-01T00:00:00Z"),
+        ({"time": "2025-06-01T12:00:00+02:00"}, "2025-06-01T10:00:00Z"),
+    ],
+)
+async def test_what_is_old_does_not_look_new(world: Logged, sent: dict[str, Any], goes_back: str) -> None:
+    plain = {"specversion": "1.0", "id": "e1", "source": "test", "type": "service.measured", "subject": "service/web-1"}
+    record = json.dumps({**plain, "data": {"rss": 1.0}, **sent}).encode()
+    [first] = await buried(world, letter(record))
+    await call(world, "POST", f"/{first}/redrive")
+    [second] = await buried(world, letter(world.events[0].value, offset=1, recorded_ms=NOW_MS + 3_600_000))
+    await call(world, "POST", f"/{second}/redrive")
+
+    once, twice = (decode_event(output.value, NOW_MS + 7_200_000) for output in world.events)
+
+    assert once.occurred_at == twice.occurred_at == datetime.fromisoformat(goes_back)
+    assert unmarked(world.events[0].value) == unmarked(world.events[1].value)
+    assert sent.get("time", "") is None or unmarked(world.events[0].value) == record
 
 
 async def test_letters_are_chosen_by_what_they_have_in_common_and_paged(world: Logged) -> None:
