@@ -1,6 +1,6 @@
 # One command file: CI runs exactly what a developer runs. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format services services-stop kills poison bench lock clean
+.PHONY: help setup demo test lint format services services-stop kills poison llm-faults bench lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -55,6 +55,9 @@ kills: setup ## Kill the real service N times under load and check what the worl
 
 poison: setup ## Write N records of every kind of poison onto a log, then mend and redrive (N=20, BACKBONE=)
 	@$(BIN)/python -m tests.poison --each $(N) $(if $(BACKBONE),--backbone $(BACKBONE))
+
+llm-faults: setup ## Let a language model fail in every way, N times each, in a whole service (N=20)
+	@SETPOINT_LLM_CASES=$(N) $(BIN)/pytest tests/unit/test_llm_service.py
 
 bench: setup ## Measure against stock Faust and, with Java 17, against ansible-rulebook
 	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from agents.llm.answers import AnswerForm, Proposal
-from agents.llm.schema import NONE
+from agents.llm.schema import NONE, SchemaUnfit
 from agents.llm.template import PromptTemplate
 from control_plane.sdk import (
     Budget,
@@ -50,7 +50,8 @@ class LlmAgent(SlowAgent):
     """An agent as a user declared it, compiled."""
 
     def __init__(self, definition: LlmInForce, expressions: Expressions, schemas: SchemaLanguage) -> None:
-        """Raises ExpressionInvalid, SchemaInvalid and SchemaUnfit when it cannot be used."""
+        """Raises ExpressionInvalid and SchemaInvalid where something in it is none, and ValueError when answers cannot be
+        held to the parameters of an intent."""
         self.name = definition.llm
         self.version = definition.version
         self.listens_to = (definition.on,) if isinstance(definition.on, str) else tuple(definition.on)
@@ -129,10 +130,13 @@ class LlmAgent(SlowAgent):
 def _forms(definition: LlmInForce, schemas: SchemaLanguage) -> dict[str, AnswerForm]:
     """One form of answer for each kind of subject: what is for others cannot even be said."""
     kinds = sorted({intent.subject_kind for intent in definition.granted.values()})
-    return {
-        kind: AnswerForm({n: each for n, each in definition.granted.items() if each.subject_kind == kind}, schemas)
-        for kind in kinds
-    }
+    try:
+        return {
+            kind: AnswerForm({n: each for n, each in definition.granted.items() if each.subject_kind == kind}, schemas)
+            for kind in kinds
+        }
+    except SchemaUnfit as exc:
+        raise ValueError(str(exc)) from exc
 
 
 def _instructions(definition: LlmInForce, form: AnswerForm) -> str:

@@ -40,7 +40,7 @@ _OF_KINDS: Final = tuple(sorted({key for keys in _KEPT.values() for key in keys}
 _ANYWHERE: Final = ("type", "enum", "const", "anyOf", "description", "title", "default", "examples", "$schema")
 
 
-class SchemaUnfit(ValueError):
+class SchemaUnfit(Exception):
     """A schema that a model's answer cannot be held to. `path` is where, by keys."""
 
     def __init__(self, problem: str, path: tuple[str, ...]) -> None:
