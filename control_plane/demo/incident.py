@@ -47,7 +47,7 @@ async def run_incident(run: Run) -> Scorecard:
 
 
 async def _run(run: Run, starts_file: Path) -> Scorecard:
-    workers = Workers(_prepared(run.folder, starts_file), starts_file)
+    workers = Workers(prepared(run.folder, starts_file), starts_file)
     story = Story(run.tell)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(workers.close)
@@ -140,7 +140,7 @@ def _repaired(look: Look, pid_before: int | None) -> str:
     )
 
 
-def _prepared(folder: Path, starts_file: Path) -> dict[str, int]:
+def prepared(folder: Path, starts_file: Path) -> dict[str, int]:
     """The example in the folder, on ports that are free here, its services ending with this process."""
     create_workspace(folder, "incident")
     ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))

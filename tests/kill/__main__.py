@@ -11,19 +11,22 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from control_plane.errors import SetpointError
 from tests.kill.history import Findings
+from tests.kill.incident import Incident
 from tests.kill.orders import Orders
 from tests.kill.outside import leave_kafka_as_it_was
 from tests.kill.parcels import Parcels
 from tests.kill.run import Ordeal
+from tests.kill.scene import Scene
 
 KILLS_PER_LOG = 20
-SCENES = {"parcels": Parcels, "orders": Orders}
+SCENES: dict[str, Callable[[], Scene]] = {"parcels": Parcels, "orders": Orders, "incident": Incident}
 BACKBONES = {"": ["embedded", "embedded-not-atomic"], "both": ["embedded", "embedded-not-atomic"]}
 
 

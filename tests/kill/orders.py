@@ -32,6 +32,8 @@ class Orders:
     """The example, its shop and its warehouse (`scene.Scene`)."""
 
     foreseen = frozenset({"refund_guard"})
+    life_max_s = 2.5
+    is_quiet = True
 
     @contextmanager
     def playing(self, root: Path, workspace: Path, url: str, seed: int) -> Iterator[Shop]:

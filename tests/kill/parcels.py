@@ -24,6 +24,8 @@ class Parcels:
     """The workspace, its load, and a target that loses answers (`scene.Scene`)."""
 
     foreseen = frozenset({"shipper", RULE})
+    life_max_s = 2.5
+    is_quiet = True
 
     def __init__(self) -> None:
         self._effects = Path()

@@ -31,8 +31,6 @@ SETTLE_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
 LAST_EVENTS_MIN = 150
 """Events that the last life takes: no log is too small to be tampered with."""
-LIFE_MAX_S = 2.5
-"""A service that its fault point does not kill is killed after at most this long."""
 
 PASSAGES_MAX = 40
 """A fault point kills at one of its first passages: about as many as a life under this load has."""
@@ -82,16 +80,19 @@ class Ordeal:
             self._wait_ready(service)
             load.until_acknowledged(LAST_EVENTS_MIN)
             load.stop()
-            findings = self._settled(load)
+            findings = self._settled(load) if self.scene.is_quiet else Findings()
             service.send_signal(signal.SIGTERM)
             code = service.wait(STOP_TIMEOUT_S)
+        if not self.scene.is_quiet:
+            with closing(open_log_reader(self.backbone)) as reader:
+                findings = check(reader, self.scene, load)
         findings.wrong("stop", "services that did not stop cleanly on SIGTERM", [code] if code else [])
         return findings
 
     def _one_life(self) -> None:
         fault = self.random.choice(self.faults)
         environment = {} if fault == ANY_TIME else {"SETPOINT_FAULT": f"{fault}:{self.random.randint(1, PASSAGES_MAX)}"}
-        life_s = self.random.uniform(0.05, LIFE_MAX_S)
+        life_s = self.random.uniform(0.05, self.scene.life_max_s)
         with self._started(environment) as service:
             try:
                 self._wait_ready(service)

@@ -60,6 +60,10 @@ class Scene(Protocol):
 
     foreseen: frozenset[str]
     """Agents that decide on an event at once or not at all, however the service is killed."""
+    life_max_s: float
+    """A service that its fault point does not kill is killed after at most this long."""
+    is_quiet: bool
+    """Whether nothing comes in any more once the load has stopped: then all of the log can be accounted for."""
 
     def playing(self, root: Path, workspace: Path, url: str, seed: int) -> AbstractContextManager[Load]:
         """Write the workspace, open the world, and send to the URL until the end of the context."""
