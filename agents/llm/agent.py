@@ -50,8 +50,8 @@ class LlmAgent(SlowAgent):
     """An agent as a user declared it, compiled."""
 
     def __init__(self, definition: LlmInForce, expressions: Expressions, schemas: SchemaLanguage) -> None:
-        """Raises ExpressionInvalid and SchemaInvalid where something in it is none, and ValueError when answers cannot be
-        held to the parameters of an intent."""
+        """Raises ExpressionInvalid and SchemaInvalid where something in it is none, and ValueError when no answer can
+        be held to the parameters of an intent."""
         self.name = definition.llm
         self.version = definition.version
         self.listens_to = (definition.on,) if isinstance(definition.on, str) else tuple(definition.on)

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from control_plane.catalogue import AgentInForce, Controls
+from control_plane.causality.lineage import HOP_COUNT_MAX
 from control_plane.errors import InvalidMessage
 from control_plane.governance import Case, Peers, first_refusal, peers_of
 from control_plane.governance import policy as policy_stage
@@ -215,8 +216,11 @@ def _foreign(row: Row, arrival: Arrival) -> Row | str:
 
 
 def _brief_slow_agents(agents: tuple[AgentInForce, ...], row: Row, shared: briefing.Brief) -> tuple[Row, list[Context]]:
-    """Slow agents decide apart: they are sent a context, and their answer comes back as an event."""
-    contexts = []
+    """Slow agents decide apart: they are sent a context, and their answer comes back as an event. Nobody is asked at
+    the end of a flow: whatever the answer, it would be denied."""
+    contexts: list[Context] = []
+    if shared.event.lineage.hop_count >= HOP_COUNT_MAX:
+        return row, contexts
     for found in agents:
         context = briefing.context_for(found, row, shared)
         asked = feedback.with_question(row, context, found.asks_every_ms)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from control_plane.causality.lineage import trail_step
 from control_plane.errors import InvalidMessage
 from control_plane.loop.deliberation import as_recorded
 from control_plane.messages import Context, Decision, Proposed, topics
@@ -94,7 +95,8 @@ class SlowAgents:
             return
         decisions, code, problem = await self._decided(context, record)
         proposed = Proposed(
-            lineage=context.lineage.child("proposed"),
+            # It comes back into the loop, so that agents which hear of answers cannot go round for ever.
+            lineage=context.lineage.returning("proposed", trail_step(context.agent, context.subject.id, "")),
             subject=context.subject.id,
             occurred_ms=context.now_ms,
             context_id=context.lineage.message_id,

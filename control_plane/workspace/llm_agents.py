@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from control_plane.catalogue import ControlItem
 from control_plane.catalogue.llm import LlmDefinition
 from control_plane.durations import parse_duration_ms
+from control_plane.messages.event import DECISION_PROPOSED
 from control_plane.ports.agent import ASKS_EVERY_MAX_MS
 from control_plane.workspace.compiling import PROMPT
 from control_plane.workspace.declarations import Declared, Documents
@@ -56,7 +57,7 @@ def prompt_items(documents: Documents, prompts: Prompts, flaws: Flaws) -> list[C
 def check_llm(found: Declared[LlmDefinition], llm: LlmDefinition, flaws: Flaws) -> None:
     """Add every flaw of one agent that its own keys show."""
     heard = [llm.on] if isinstance(llm.on, str) else llm.on
-    complaints = [*check_types(found.node, llm.llm, heard), *_times(found.node, llm), *_money(found.node, llm)]
+    complaints = [*check_types(found.node, llm.llm, heard), *_hears_itself(found.node, llm), *_times(found.node, llm), *_money(found.node, llm)]
     for place, problem, cure in (*complaints, *_model(found.node, llm)):
         flaws.add(found.file, place, problem, cure)
     url = urlsplit(llm.model.url)
@@ -97,6 +98,12 @@ _ON_EVENT: Final = frozenset({"data", "rows", "subject", "event"})
 def place_in(text: str, at: int) -> Node:
     """The place of a character of a file. Columns count letters, from 1."""
     return Node(text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at), None)
+
+
+def _hears_itself(node: Node, llm: LlmDefinition) -> Iterator[Complaint]:
+    if DECISION_PROPOSED in ([llm.on] if isinstance(llm.on, str) else llm.on):
+        problem = f"{llm.llm} listens to {DECISION_PROPOSED}, and its own answers are such events"
+        yield _at(node, "on"), problem, "Let a rule listen to them."
 
 
 def _times(node: Node, llm: LlmDefinition) -> Iterator[Complaint]:

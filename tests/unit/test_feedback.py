@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from control_plane.catalogue.audiences import Audience
-from control_plane.causality.lineage import trail_step
+from control_plane.causality.lineage import HOP_COUNT_MAX, trail_step
 from control_plane.loop.arrival import Arrival
 from control_plane.loop.feedback import EFFECT_WATCHES_MAX, OPEN_CONTEXTS_MAX
 from control_plane.loop.step import Ask, Done, Said, step
@@ -359,6 +359,21 @@ class TestSlowAgents:
 
         assert self.asked(loop, 59_999) == []
         assert len(self.asked(loop, 60_000)) == 1
+
+    def test_an_agent_that_hears_of_its_own_answers_does_not_go_round_for_ever(self) -> None:
+        itself = builders.agent(
+            "slow", "return ()", base="SlowAgent", listens_to=("service.measured", "decision.proposed")
+        )
+        loop, asked = Loop(builders.intent(), builders.row(), itself), 0
+        contexts = self.asked(loop)
+        while contexts and asked < 100:
+            asked += 1
+            # As `slow_agents` answers.
+            answer = replace(self.answer(contexts[0]), decisions=(), lineage=contexts[0].lineage.returning("p", "step"))
+            said = loop.come_back(answer, asked)
+            contexts = [found for found in said if isinstance(found, Context)]
+
+        assert asked == HOP_COUNT_MAX
 
     def test_an_agent_with_a_condition_is_asked_only_where_it_holds(self) -> None:
         gated = builders.agent("slow", "return ()", base="SlowAgent")

@@ -148,6 +148,7 @@ class TestAnswers:
         (proposed,) = world.proposed
         assert [found.intent for found in proposed.decisions] == ["restart_service"]
         assert proposed.context_id == a_context().lineage.message_id == proposed.lineage.causation_id
+        assert proposed.lineage.hop_count == 1, "it comes back into the loop"
         assert (world.log[-1].key, world.log[-1].partition) == (b"k", 0)
         assert world.counts.answers == {("slow", "decision"): 1}
 

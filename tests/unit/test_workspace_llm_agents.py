@@ -127,6 +127,7 @@ def test_its_items_become_files_again(tmp_path: Path) -> None:
         ),
         ("where: rows.health.rss_mb < 100.0", "where: rows.health.r < 1", "12:30", "no field r", ""),
         ("on: process.measured", "on: measured", "3:5", "on cannot be 'measured'", "Past tense"),
+        ("on: process.measured", "on: decision.proposed", "3:5", "its own answers are such events", "Let a rule"),
         ("on: process.measured", "on: clock.tick", "3:5", "which no agent is shown", "timer"),
         ("goal: Keep services answering.", "goal: ''", "7:7", "goal cannot be ''", "Text"),
         ("name: small, ", "", "9:8", "name is missing", "Add `name:`"),
