@@ -81,7 +81,7 @@ class EmbeddedLine:
         self._closed = False
 
     async def begin(self) -> None:
-        self._writer.log.write([], [self._offset(0, b"")])
+        self._writer.log.write([], [self._at(0, b"")])
         await self._writer.log.durable()
 
     def submit(self, commit: Commit) -> "asyncio.Future[None]":
@@ -110,7 +110,7 @@ class EmbeddedLine:
         # The outputs are out with the row, so it need not keep them.
         rows = [(row.key, row.released) for row in commit.rows]
         appends = [*self._writer.rows(rows, self._tp.partition), *self._writer.outputs(commit.outputs, self._headers)]
-        positions = log.write(appends, [self._offset(commit.next_offset, commit.mark)])
+        positions = log.write(appends, [self._offset(commit)])
         fault_point("rows.after")
         await log.durable()
         self._store(rows, positions)
@@ -128,7 +128,7 @@ class EmbeddedLine:
         log.write(self._writer.outputs(commit.outputs, self._headers))
         await log.durable()
         fault_point("outputs.after")
-        log.write([], [self._offset(commit.next_offset, commit.mark)])
+        log.write([], [self._offset(commit)])
         await log.durable()
         fault_point("offset.after")
 
@@ -137,6 +137,9 @@ class EmbeddedLine:
             self._rows.write(rows, positions[len(rows) - 1].offset)
         fault_point("store.after")
 
-    def _offset(self, offset: int, mark: bytes) -> GroupOffset:
+    def _offset(self, commit: Commit) -> GroupOffset:
+        return self._at(commit.next_offset, commit.mark)
+
+    def _at(self, offset: int, mark: bytes) -> GroupOffset:
         metadata = packed(self._generation, mark)
         return GroupOffset(self._group, self._tp.topic, self._tp.partition, offset, metadata)
