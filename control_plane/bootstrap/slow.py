@@ -121,5 +121,5 @@ def _group_of(item: ControlItem, agents: Mapping[str, Callable[[ControlItem], An
     if item.kind == "llm":
         return group_name(msgspec.json.decode(item.body).get("group") or item.name)
     if item.kind == "agent" and "SlowAgent" in item.body:
-        return group_name(getattr(agents[item.kind](item), "group", ""))
+        return group_name(getattr(agents[item.kind](item), "group", None))
     return None

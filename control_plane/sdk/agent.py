@@ -37,8 +37,20 @@ class SlowAgent(_Declared):
 
     It is sent one context of a subject at a time. Its answer is judged on the row as it is then, so a decision should
     say what must still hold (`still_when`). A replay takes the answer from the log.
+
+    Whatever it asks outside it asks through `context.journal` (`control_plane.sdk.Journal`): then it is written down
+    before it is used, and a context that comes again after a crash is answered from there.
     """
+
+    group: str | None = None
+    """The consumer group that it shares with others; without one it shares that of all slow agents that name none."""
+    asks_every_ms: int = 0
+    """Within so much time it is asked about one subject once."""
+    decide_timeout_s: float = 60.0
+    """How long one `decide` may take."""
+    in_flight_max: int = 8
+    """Contexts that it is at work on at once in one process."""
 
     @abstractmethod
     async def decide(self, context: Context) -> Sequence[Decision]:
-        """Proposals for this event, built with `context.propose`; none is fine."""
+        """Proposals for this event, built with `context.propose`; none is fine. Raises NoDecision to say why not."""

@@ -17,10 +17,10 @@ class Grouping:
 
     def group_of(self, agent: SlowAgent | None) -> str:
         """The group that serves an agent; one that is in force no longer is answered for by the shared one."""
-        wanted = group_name(getattr(agent, "group", ""))
+        wanted = group_name(getattr(agent, "group", None))
         return wanted if wanted in self._joined else SHARED_GROUP
 
 
-def group_name(group: str) -> str:
+def group_name(group: str | None) -> str:
     """A group on the log, by the name that agents give it."""
     return f"{SHARED_GROUP}-{group}" if group and group != SHARED_GROUP else SHARED_GROUP

@@ -22,6 +22,7 @@ from control_plane.workspace.declarations import Declared, Documents, is_name
 from control_plane.workspace.expression_checks import ExpressionChecks, FieldsOfRows
 from control_plane.workspace.flaws import Flaws, did_you_mean, shown
 from control_plane.workspace.llm_agents import Prompts, check_llm, check_prompt
+from control_plane.workspace.python_agents import slow_flaw
 from control_plane.workspace.python_files import line_with, raised_at
 from control_plane.workspace.row_checks import check_rows
 from control_plane.workspace.rule_checks import check_rule, readable, warn_of_no_repeat, warn_of_stale_rows
@@ -138,7 +139,7 @@ class Checking:
             problem = f"the agent cannot be loaded: {type(exc).__name__}: {exc}"
             self._flaws.add(file, raised_at(exc, file), problem, "Mend it so that it can be imported.")
             return None
-        misdeclared = _misdeclared(agent)
+        misdeclared = _misdeclared(agent) or slow_flaw(agent)
         if misdeclared is not None:
             where = line_with("listens_to", item.body) if "listens to" in misdeclared else None
             self._flaws.add(file, where, misdeclared, "See control_plane.sdk.Agent for what an agent declares.")

@@ -45,7 +45,10 @@ class Scripted:
 class World:
     """A log in a list, a clock that stands still, and the reader of one group."""
 
-    def __init__(self, decide: Deciding, *, model: FakeModel | None = None, **further: Any) -> None:
+    def __init__(
+        self, decide: Deciding, *, model: FakeModel | None = None, followed: bool = False, **further: Any
+    ) -> None:
+        self.followed = followed
         self.agents = {"slow": Scripted(decide, **further)}
         self.model = model or FakeModel()
         self.clock = VirtualClock(NOW_MS)
@@ -64,6 +67,7 @@ class World:
             log=self.tools_log,
             tools={"openai": self.model},
             counts=self.counts,
+            followed=self.followed,
         )
         self.reader = SlowAgents(lambda name: self.agents.get(name), outside)
 
