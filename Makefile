@@ -14,6 +14,7 @@ postgres_port = $(POSTGRES_PORT)
 toxiproxy_port = $(TOXIPROXY_PORT)
 WHAT ?= $(PARTS)
 N ?= 20
+SECONDS ?= 5
 BACKBONE ?=
 WORKSPACE ?=
 
@@ -58,6 +59,9 @@ poison: setup ## Write N records of every kind of poison onto a log, then mend a
 
 llm-faults: setup ## Let a language model fail in every way, N times each, in a whole service (N=20)
 	@SETPOINT_LLM_CASES=$(N) $(BIN)/pytest tests/unit/test_llm_service.py
+
+outages: setup ## Take the database away from the real service N times, SECONDS at most each, and check what came of it (N=20, SECONDS=5)
+	@$(BIN)/python -m tests.kill.outages --outages $(N) --seconds $(SECONDS)
 
 bench: setup ## Measure against stock Faust and, with Java 17, against ansible-rulebook
 	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))
