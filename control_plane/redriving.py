@@ -10,13 +10,17 @@ from typing import Final
 from control_plane.catalogue import Controls
 from control_plane.errors import InvalidMessage
 from control_plane.loop.intake import admit, check_event
-from control_plane.messages import DeadLetter, topics
+from control_plane.messages import DeadLetter, Event, topics
 from control_plane.messages.dead_letter import marked
-from control_plane.messages.wire import decode_event
+from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_CLAIMED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.showing import event_of, showing_of
+from control_plane.messages.wire import decode_event, encode_event
 from control_plane.ports.backbone import Output
 
 TRIGGER_PREFIX: Final = "trigger/"
 """What the letters of triggers name instead of a topic: the source of the trigger's events."""
+
+_OF_THE_OWNER: Final = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, PARTITION_CLAIMED})
 
 MapAgain = Callable[[DeadLetter], bytes]
 """What a trigger makes of a letter's record now. Raises InvalidMessage."""
@@ -35,26 +39,41 @@ def no_trigger(letter: DeadLetter) -> bytes:
 def redriven(letter: DeadLetter, now_ms: int, controls: Controls, map_again: MapAgain) -> Output:
     """The record as it goes back onto the log. Raises InvalidMessage with the reason why it must not, and the cure.
 
-    The event keeps its source and its id, so it is folded once however often it goes back.
+    The event keeps its source and its id, so it is folded once however often it goes back. One that an agent failed on
+    was folded: it is shown again, to that agent alone.
     """
     _check_origin(letter)
-    if letter.topic.startswith(TRIGGER_PREFIX):
+    if letter.agent is not None:
+        raw = marked(encode_event(_shown_again(letter, letter.agent, now_ms, controls)), letter)
+    elif letter.topic.startswith(TRIGGER_PREFIX):
         raw = marked(map_again(letter), letter)
-        event = admit(raw, now_ms, controls)
+        admit(raw, now_ms, controls)
     else:
         raw = marked(letter.record, letter)
-        event = decode_event(raw, now_ms)
-        check_event(event, now_ms, controls)
+    event = decode_event(raw, now_ms)
+    check_event(event, now_ms, controls)
     return Output(topics.EVENTS, event.subject.encode(), raw)
 
 
-def _check_origin(letter: DeadLetter) -> None:
-    if letter.agent is not None:
+def _shown_again(letter: DeadLetter, agent: str, now_ms: int, controls: Controls) -> Event:
+    event = event_of(letter, agent, now_ms)
+    shown, found = showing_of(event).event, controls.agent(agent)
+    if shown.type in _OF_THE_OWNER:
         raise InvalidMessage(
-            "folded_already",
-            f"the event was folded, and every agent but {letter.agent} has decided on it; it is not folded twice",
-            cure="Mend the agent: it is shown what comes next. Then discard the letter.",
+            "moment_over",
+            f"{agent} failed when time had passed, and that moment is over",
+            cure="Mend the agent: it is woken again when its time comes. Then discard the letter.",
         )
+    if found is None or shown.type not in found.agent.listens_to:
+        raise InvalidMessage(
+            "agent_unknown",
+            f"no agent {agent} that listens to {shown.type} is in force, so nobody could be shown the event again",
+            cure=f"Apply a workspace that has {agent}, or discard the letter.",
+        )
+    return event
+
+
+def _check_origin(letter: DeadLetter) -> None:
     if letter.topic == topics.COMMANDS:
         raise InvalidMessage(
             "command_not_redriven",

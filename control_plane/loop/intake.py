@@ -15,8 +15,10 @@ from control_plane.messages.event import (
     DECISION_PROPOSED,
     EFFECT_JUDGED,
     OUTCOME_PREFIX,
+    SHOWN_AGAIN,
     is_reserved,
 )
+from control_plane.messages.showing import showing_of
 from control_plane.messages.subject import OWN_SUBJECT_KIND, check_target
 from control_plane.messages.wire import decode_event, effect_of, ms_of, outcome_of, proposed_of
 from control_plane.ports.schemas import SchemaViolation
@@ -91,6 +93,8 @@ def _check_own(event: Event) -> None:
         _check_proposal(proposed_of(event))
     elif event.type == CANCELLATION_REQUESTED:
         cancellation_of(event)
+    elif event.type == SHOWN_AGAIN:
+        _check_showing(event)
     else:
         raise InvalidMessage(
             "type_reserved",
@@ -116,6 +120,18 @@ def _check_proposal(proposed: Proposed) -> None:
             f"the answer of {proposed.agent} on {proposed.subject} holds decisions of others, on others, or too many",
             field="data.decisions",
             cure="Build each decision with context.propose, each with an nth of its own.",
+        )
+
+
+def _check_showing(event: Event) -> None:
+    """What is shown again is about the same subject: no step writes two."""
+    shown = showing_of(event).event
+    if shown.subject != event.subject:
+        raise InvalidMessage(
+            "showing_foreign",
+            f"an event about {shown.subject} is shown again as one about {event.subject}",
+            field="data.event.subject",
+            cure="Only Setpoint writes such events; find out who wrote this one.",
         )
 
 

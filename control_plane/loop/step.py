@@ -30,8 +30,9 @@ from control_plane.messages import (
     Subject,
     Verdict,
 )
-from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, TICK
+from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, SHOWN_AGAIN, TICK
 from control_plane.messages.proposed import PERSON_PREFIX
+from control_plane.messages.showing import showing_of
 from control_plane.messages.wire import effect_of, outcome_of, proposed_of
 from control_plane.ports.expressions import ExpressionInvalid, Program, Scope
 from state.projections import Gaps
@@ -121,6 +122,8 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     if isinstance(taken, str):
         return Done(row, effects, (), (taken,))
     event = arrival.event
+    if event.type == SHOWN_AGAIN:
+        return (yield from _shown_again(before, taken, arrival, subject, controls, effects))
     row, gaps = folding.fold(taken, arrival, controls)
     listeners = controls.listeners.get(event.type)
     if listeners is None and not row.watches and event.type != DECISION_PROPOSED:
@@ -136,6 +139,26 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
     wanted = [*_brought(event, row, controls), *proposals]
     row, said = yield from _decided(wanted, before, row, arrival, shared, controls, _is_superseded(before, event))
     return Done(row, (*effects, *contexts, *said), failures, missed=missed, gaps=gaps)
+
+
+def _shown_again(
+    before: Row, row: Row, arrival: Arrival, subject: Subject, controls: Controls, effects: tuple[Effect, ...]
+) -> _Run:
+    """An event that was folded long ago, and one agent that failed on it then: nobody else decides on it again."""
+    showing = showing_of(arrival.event)
+    found = controls.agent(showing.agent)
+    if found is None or showing.event.type not in found.agent.listens_to:
+        gone = InvalidMessage(
+            "agent_unknown",
+            f"no agent {showing.agent} that listens to {showing.event.type} was in force when it was to be shown this",
+            cure="Apply a workspace that has it and redrive this letter, or discard it.",
+        )
+        return Done(row, effects, (AgentFailure(showing.agent, gone),))
+    shared = briefing.brief(row, showing.event, subject, controls, arrival.heard, arrival.fleets)
+    row, contexts = _brief_slow_agents((found,) if found.slow else (), row, shared)
+    row, proposals, failures = _deliberate(() if found.slow else (found,), row, shared, controls)
+    row, said = yield from _decided(proposals, before, row, arrival, shared, controls)
+    return Done(row, (*effects, *contexts, *said), failures)
 
 
 def _woken(row: Row, controls: Controls) -> tuple[Row, list[AgentInForce]]:

@@ -52,6 +52,9 @@ OUTCOME_PREFIX = "command."
 CANCELLATION_REQUESTED = "cancellation.requested"
 """A person wants a command not to be begun; executors heed it at the instant of acting."""
 
+SHOWN_AGAIN = "event.shown_again"
+"""An event that one agent failed on is shown to that agent once more, and to nobody else."""
+
 RESERVED = frozenset(
     {
         TICK,
@@ -61,6 +64,7 @@ RESERVED = frozenset(
         DECISION_PROPOSED,
         EFFECT_JUDGED,
         CANCELLATION_REQUESTED,
+        SHOWN_AGAIN,
     }
 )
 """Types that only Setpoint itself may publish; with `OUTCOME_PREFIX` they are refused from outside."""

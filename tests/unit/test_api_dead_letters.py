@@ -143,7 +143,7 @@ async def test_a_record_that_was_given_back_counts_as_such_whoever_discards_the_
         pytest.param(letter(encode_event(event("never.heard"))), "type_unknown", "Declare", id="of no known type"),
         pytest.param(letter(encode_event(event(data={}))), "schema_broken", "schemas/", id="not as its schema wants"),
         pytest.param(letter(b" " * (EVENT_BYTES_MAX + 1)), "record_cut", "smaller", id="too large"),
-        pytest.param(letter(agent="memory_guard"), "folded_already", "agent", id="of an agent"),
+        pytest.param(letter(agent="gone"), "agent_unknown", "gone", id="of an agent that is gone"),
         pytest.param(letter(topic=topics.COMMANDS), "command_not_redriven", "propose", id="a command"),
         pytest.param(letter(topic="trigger/orders"), "trigger_unknown", "orders", id="of a trigger that is gone"),
         pytest.param(letter(topic="elsewhere"), "origin_unknown", "event", id="from nowhere"),
