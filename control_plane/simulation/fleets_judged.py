@@ -14,27 +14,29 @@ def judge_fleets(ran: Ran, history: History, subject: Subject, findings: Finding
     """Walk along the partition, with who exists and on whom a command is live."""
     if ran.plan.setting.partitions != 1 or not subject.controls.at(subject.sets[0].revision).fleets:
         return
-    happened: list[tuple[int, int, str, str]] = []
+    # By offset; on one tick subjects are stepped in the order of their names.
+    happened: list[tuple[int, int, str, str, str]] = []
     for copies in history.events.values():
         event = copies[0].event
         if event.type in (SUBJECT_REGISTERED, SUBJECT_RETIRED):
-            happened.append((copies[0].offset, 0, event.type, event.subject))
+            happened.append((copies[0].offset, 0, event.subject, event.type, event.subject))
     for found in history.outcomes.values():
         placed, outcome = found[0]
-        happened.append((placed.offset, 1, "back", outcome.command_id))
+        happened.append((placed.offset, 1, outcome.subject, "back", outcome.command_id))
     for command_id, command in history.commands.items():
-        decision = history.decisions.get(command.decision_id)
-        placed_at = history.by_id.get(decision.lineage.causation_id or "", ()) if decision is not None else ()
-        if placed_at and command_id not in ran.stale:
-            happened.append((placed_at[-1].offset, 2, "given", command_id))
+        given_at = history.given_at(command)
+        if given_at is not None and command_id not in ran.stale:
+            happened.append((given_at.offset, 2, command.subject, "given", command_id))
     _walk(sorted(happened), history, subject, findings)
 
 
-def _walk(happened: list[tuple[int, int, str, str]], history: History, subject: Subject, findings: Findings) -> None:
+def _walk(
+    happened: list[tuple[int, int, str, str, str]], history: History, subject: Subject, findings: Findings
+) -> None:
     members: dict[str, None] = {}
     live: dict[str, str] = {}
     wrong = []
-    for _, _, what, about in happened:
+    for _, _, _, what, about in happened:
         if what == SUBJECT_REGISTERED:
             members[about] = None
         elif what == SUBJECT_RETIRED:
@@ -47,7 +49,7 @@ def _walk(happened: list[tuple[int, int, str, str]], history: History, subject: 
             share_max = controls.intents[command.intent].limits.fleet_share_max
             for fleet in controls.fleets.of(command.subject) if share_max is not None else ():
                 size = sum(1 for member in members if any(f.name == fleet.name for f in controls.fleets.of(member)))
-                others = {one for one in live.values() if one != command.subject}
+                others = {one for one in live.values() if one != command.subject and one in members}
                 others = {one for one in others if any(f.name == fleet.name for f in controls.fleets.of(one))}
                 small = size < SMALL_FLEET_BELOW
                 if (small and others) or (not small and (len(others) + 1) / size > (share_max or 0)):

@@ -12,7 +12,7 @@ from msgspec import Struct
 from control_plane.causality import Lineage
 from control_plane.errors import InvalidMessage
 from control_plane.messages import Command, Context, DeadLetter, Decision, Effect, Event, Outcome, Verdict, topics
-from control_plane.messages.event import OUTCOME_PREFIX
+from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, TICK
 from control_plane.messages.wire import decode, decode_context, decode_event, outcome_of
 from control_plane.ports.backbone import Record
 from control_plane.ports.log_reader import LogReader
@@ -86,9 +86,22 @@ class History:
         self.letters: dict[str, DeadLetter] = self._messages(topics.DEAD_LETTERS, DeadLetter)
         self.outcomes: dict[str, list[tuple[Placed, Outcome]]] = self._outcomes()
         """Distinct outcomes by command id."""
+        self._brought = self._decisions_brought()
         self.by_id: dict[str, list[Placed]] = {}
         for (_, message_id), placed in self.events.items():
             self.by_id.setdefault(message_id, []).extend(placed)
+
+    def given_at(self, command: Command) -> Placed | None:
+        """The record that a command follows from at once: what an agent was shown, or the event that brought its
+        answer. Of a tick that stands there twice, the later place."""
+        brought = self._brought.get(command.decision_id)
+        if brought is not None:
+            return brought
+        decision = self.decisions.get(command.decision_id)
+        placed = self.by_id.get(decision.lineage.causation_id or "", ()) if decision is not None else ()
+        if not placed:
+            return None
+        return placed[-1] if placed[0].event.type == TICK else placed[0]
 
     def lineages(self) -> Iterator[tuple[str, Lineage]]:
         """Of all that the loop said, with its subject."""
@@ -109,6 +122,15 @@ class History:
                 continue
             placed = Placed(record.partition, record.offset, record.recorded_ms, event)
             self.events[event.lineage.source, event.lineage.message_id].append(placed)
+
+    def _decisions_brought(self) -> dict[str, Placed]:
+        """Decisions that were made apart, by where they came back."""
+        found: dict[str, Placed] = {}
+        for copies in self.events.values():
+            if copies[0].event.type == DECISION_PROPOSED:
+                for decision in copies[0].event.data.get("decisions", ()):
+                    found.setdefault(decision["lineage"]["message_id"], copies[0])
+        return found
 
     def _messages(self, topic: str, message_type: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}

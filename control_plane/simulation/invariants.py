@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from control_plane.catalogue import Controls
 from control_plane.causality.lineage import HOP_COUNT_MAX, trail_step
 from control_plane.messages import Command, Question, topics
-from control_plane.messages.event import TICK
+from control_plane.messages.event import DECISION_PROPOSED, TICK
 from control_plane.messages.wire import ms_of
 from control_plane.ports.backbone import LOOP_GROUP
 from control_plane.replay import render, replay, state_hash
 from control_plane.simulation.fleets_judged import judge_fleets
-from control_plane.simulation.history import Findings, History, Placed
+from control_plane.simulation.history import Findings, History
 from control_plane.simulation.ledger import at_once
 from control_plane.simulation.ports import Parts, Subject
 from control_plane.simulation.running import Ran
@@ -188,7 +188,7 @@ def _one_at_a_time(by_subject: dict[str, list[Command]], history: History, findi
     wrong = []
     for commands in by_subject.values():
         for at, command in enumerate(commands):
-            place = _cause_of(command, history)
+            place = history.given_at(command)
             for other in commands[:at]:
                 back = next((placed for placed, _ in history.outcomes.get(other.lineage.message_id, ())), None)
                 if (
@@ -209,9 +209,9 @@ def _fresh(history: History, subject: Subject, stale: frozenset[str], findings: 
     """Nothing is done on an event that is older than the intent allows."""
     wrong = []
     for id, command in history.commands.items():
-        place = _cause_of(command, history)
-        # Of a slow agent's decision the guard knows when the agent looked, and not how old its event was even then.
-        if id in stale or place is None or place.event.type == TICK or _decides_apart(command, subject):
+        place = history.given_at(command)
+        # Of a decision that was made apart the guard knows when its agent looked, not how old the event was even then.
+        if id in stale or place is None or place.event.type in (TICK, DECISION_PROPOSED):
             continue
         age_ms = command.occurred_ms - ms_of(place.event.occurred_at)
         if age_ms > _controls(command, subject).intents[command.intent].context_age_max_ms:
@@ -219,16 +219,11 @@ def _fresh(history: History, subject: Subject, stale: frozenset[str], findings: 
     findings.wrong("I5", "commands on stale events", [c.lineage.message_id for c in wrong], [c.subject for c in wrong])
 
 
-def _decides_apart(command: Command, subject: Subject) -> bool:
-    found = _controls(command, subject).agent(command.agent)
-    return found is not None and found.slow
-
-
 def _order(by_subject: dict[str, list[Command]], history: History, ran: Ran, findings: Findings) -> None:
     """Commands follow the order of their causes, effects that of their commands."""
     wrong = []
     for commands in by_subject.values():
-        places = [place.offset for command in commands if (place := _cause_of(command, history)) is not None]
+        places = [place.offset for command in commands if (place := history.given_at(command)) is not None]
         if places != sorted(places):
             wrong.append(commands[0].subject)
     findings.wrong("I8", "subjects whose commands are not in the order of their causes", wrong, wrong)
@@ -260,15 +255,6 @@ def _replayed(ran: Ran, subject: Subject, parts: Parts, findings: Findings) -> N
     live_hash = state_hash(live)
     equal = live_hash == report.state_hash
     findings.wrong("I7", "states that are not the clean fold", [] if equal else [f"{live_hash}, {report.state_hash}"])
-
-
-def _cause_of(command: Command, history: History) -> Placed | None:
-    """Where the event stands that a command follows from; of a tick that stands there twice, the later place."""
-    decision = history.decisions.get(command.decision_id)
-    placed = history.by_id.get(decision.lineage.causation_id or "", ()) if decision is not None else ()
-    if not placed:
-        return None
-    return placed[-1] if placed[0].event.type == TICK else placed[0]
 
 
 def _controls(command: Command, subject: Subject) -> Controls:

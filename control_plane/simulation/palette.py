@@ -20,6 +20,8 @@ DATA_PER_TYPE = 48
 TRIES_PER_TYPE = 400
 NUMBERS: tuple[float, ...] = (0, 1, 2, 5, 10, 50, 100, 250, 500, 1000)
 SPAN_MS_MAX = 60_000
+NAMES_PER_PREFIX = 12
+"""Enough for a fleet of which a share says something."""
 
 _PATH = re.compile(r"\bdata((?:\.[A-Za-z_]\w*)+)")
 _ROW_PATH = re.compile(r"\brows\.(\w+)\.(\w+)")
@@ -166,12 +168,14 @@ def _row_fields(control_set: ControlSet) -> Iterator[tuple[tuple[str, str], tupl
 def _names(control_set: ControlSet) -> Sequence[str]:
     """Names that subjects may have: what policies and fleets mention, and others."""
     said = [value for item in control_set.of_kind("policy_data") for value in _scalars(msgspec.json.decode(item.body))]
-    for kind in ("fleet", "policy"):
-        # Most texts in a policy are no names: one ends in a dash or holds a digit.
-        texts = [text for item in control_set.of_kind(kind) for text in _literals(item.body)]
+    fleets = [value for item in control_set.of_kind("fleet") for value in _scalars(msgspec.json.decode(item.body))]
+    for body in [*map(str, fleets), *(item.body for item in control_set.of_kind("policy"))]:
+        # Most texts in them are no names: one ends in a dash or holds a digit.
+        texts = _literals(body)
         said += [text for text in texts if isinstance(text, str) and re.search(r"-$|\d", text)]
     said = [text for text in said if isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]{0,40}", text)]
-    prefixed = [f"{text}{number}" for text in said if text.endswith("-") for number in range(1, 9)]
+    prefixed = [f"{text}{number}" for text in said if text.endswith("-") for number in range(1, NAMES_PER_PREFIX + 1)]
+    said = [text for text in said if not text.endswith("-")]
     return tuple(dict.fromkeys([*said, *prefixed, *(f"s-{number}" for number in range(1, 9))]))
 
 

@@ -26,6 +26,8 @@ START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
 
 TRIES_MAX = 900
+IDLE_TRIES_MAX = 150
+"""After so many tries that told nothing new no more are made."""
 STORIES_PER_AGENT = 4
 EVENTS_PER_STORY_MAX = 10
 AFTERWARDS_MS = 61_000
@@ -65,7 +67,11 @@ def scout(palette: Palette, controls: Controls, engine: PolicyEngine, name: str)
     stories: list[Story] = []
     names: dict[str, dict[str, None]] = {kind: {} for kind in kinds}
     wanted = {agent.agent.name for agent in controls.agents if not agent.slow}
+    idle = 0
     for _ in range(TRIES_MAX if kinds else 0):
+        idle += 1
+        if stories and idle > IDLE_TRIES_MAX:
+            break
         kind = random.choice(list(kinds))
         subject = random.choice(palette.names)
         story = _try(kind, subject, _drawn(kinds[kind], palette, random), palette, controls, engine)
@@ -75,6 +81,7 @@ def scout(palette: Palette, controls: Controls, engine: PolicyEngine, name: str)
         if any(told[agent] < STORIES_PER_AGENT for agent in story.agents):
             stories.append(story)
             told.update(story.agents)
+            idle = 0
         if wanted and all(told[agent] >= STORIES_PER_AGENT for agent in wanted):
             break
     if not stories:
