@@ -1,6 +1,7 @@
 """Gathers what waits to be written into one transaction: whatever came while the last one ran goes into the next.
 
-A lone call is written at once; under load a commit is shared by all that waited for it.
+A lone call is written at once; under load a commit is shared by all that waited for it. A database that does not get
+through with a round in time is given smaller ones: those who wait come back all at once after an outage.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ class GroupWriter:
         self._runner = runner
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         self._rounds: asyncio.Task[None] | None = None
+        self._works_max = WORKS_PER_ROUND_MAX
         self.rounds_done = 0
         self.works_done = 0
 
@@ -42,8 +44,8 @@ class GroupWriter:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                works = self._waiting[:WORKS_PER_ROUND_MAX]
-                del self._waiting[:WORKS_PER_ROUND_MAX]
+                works = self._waiting[: self._works_max]
+                del self._waiting[: self._works_max]
                 await self._round(works)
         finally:
             self._rounds = None
@@ -53,6 +55,7 @@ class GroupWriter:
             answers = await self._runner.run(_joined([work for work, _ in works]))
         except Exception as exc:  # noqa: BLE001 - whatever it is, it belongs to those who wait for the answer
             if len(works) == 1 or isinstance(exc, DATABASE_AWAY):
+                self._works_max = max(1, len(works) // 2)
                 for _, done in works:
                     _fail(done, exc)
                 return
@@ -60,6 +63,7 @@ class GroupWriter:
             for alone in works:
                 await self._round([alone])
             return
+        self._works_max = min(WORKS_PER_ROUND_MAX, 2 * self._works_max)
         self.rounds_done += 1
         self.works_done += len(works)
         for (_, done), answer in zip(works, answers, strict=True):

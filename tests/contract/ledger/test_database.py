@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from control_plane.adapters.sql import Database, SqlAudit, SqlLedger, SqlPositions, migrations
+from control_plane.adapters.sql.group_writer import GroupWriter
 from control_plane.adapters.sql.schema import HEAD, metadata, tables_for
 from control_plane.errors import AuditUnavailable, DataDamaged, DataTooNew, InvalidSettings, LedgerUnavailable
 from control_plane.ports.audit import Page
@@ -241,6 +242,36 @@ async def test_what_waits_together_is_written_together(database: Database) -> No
     await asyncio.gather(*(SqlAudit(database).append([a_message(n)]) for n in range(100)))
 
     assert database.rounds_done - before <= 4
+
+
+class SlowRunner:
+    """Gets through with four pieces of work in time, and with no more."""
+
+    async def run(self, work, *, patient: bool = False):
+        answers = work(None)
+        await asyncio.sleep(0)
+        if len(answers) > 4:
+            raise TimeoutError
+        return answers
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+async def test_a_database_that_is_given_too_much_at_once_is_given_less() -> None:
+    writer = GroupWriter(SlowRunner())
+
+    async def until_done(n: int) -> int:
+        while True:
+            try:
+                return await writer.do(lambda _connection: n)
+            except TimeoutError:
+                await asyncio.sleep(0)
+
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*(until_done(n) for n in range(200)))
+
+    assert answers == list(range(200))
 
 
 async def test_a_piece_of_work_that_fails_fails_nobody_else(database: Database) -> None:
