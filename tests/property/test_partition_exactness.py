@@ -39,7 +39,9 @@ async def test_what_is_written_under_crashes_is_one_clean_fold_of_the_log(order:
         assert not wrong, f"seed {seed}, {order}: {wrong[:10]}"
         happened += befell
     by_tick = ("tick", "told", "silence_guard", "pace_guard")
-    for what in ("crash", "duplicate", "poison", "huge", *by_tick, *topics.KEYED_BY_SUBJECT):
+    # What slow agents learn is no output of a partition.
+    said = [topic for topic in topics.KEYED_BY_SUBJECT if topic != topics.TOOLS]
+    for what in ("crash", "duplicate", "poison", "huge", *by_tick, *said):
         assert happened[what] > 20, f"the runs were too quiet: {what} happened {happened[what]} times"
 
 
