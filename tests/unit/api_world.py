@@ -31,6 +31,7 @@ from control_plane.messages.outcome import Status
 from control_plane.messages.wire import encode, encode_event
 from control_plane.ports.audit import PAGE_MESSAGES_MAX, Appended, Audit, Kept, Page, RecordedMessage
 from control_plane.ports.backbone import Output, Position, Record
+from control_plane.ports.bundles import Bundles
 from control_plane.recorder import recorded
 from control_plane.workspace.diffing import Applied, Moved, changes_between
 from tests.builders import NOW_MS, control_set, controls, intent, item, row, rule
@@ -143,6 +144,7 @@ class World:
     desk: MemoryDesk = field(default_factory=MemoryDesk)
     followed: dict[int, str] = field(default_factory=dict)
     begun: bool | None = None
+    bundles: Bundles | None = None
     offsets: dict[str, int] = field(default_factory=dict)
     app: FastAPI = field(init=False)
 
@@ -161,6 +163,7 @@ class World:
             partitions=2,
             has_begun=lambda _command: self.begun,
             settings={"durability": "flush"},
+            bundles=self.bundles,
         )
         self.app = create_app(ports)
 

@@ -17,9 +17,8 @@ from control_plane.adapters.opa.status import Statuses
 from control_plane.ports.bundles import SeenEngine
 
 HELD_SETS_MAX: Final = 8
-HELD_SETS_MIN: Final = 2
 HELD_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Of all files together; above it fewer sets are held, but never fewer than two."""
+"""Of all files together; above it fewer sets are held. One of them has a quarter of it at most."""
 
 
 class BundleShelf:
@@ -64,7 +63,7 @@ class BundleShelf:
     def offer(self, sets: Sequence[RelocatedSet]) -> None:
         """Offer these sets and no others, newest first, as many as there is room for."""
         kept = list(sets[:HELD_SETS_MAX])
-        while len(kept) > HELD_SETS_MIN and sum(each.size_bytes for each in kept) > HELD_BYTES_MAX:
+        while sum(each.size_bytes for each in kept) > HELD_BYTES_MAX:
             kept.pop()
         if [each.revision for each in kept] != [each.revision for each in self._sets]:
             self._sets = kept

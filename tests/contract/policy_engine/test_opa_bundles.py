@@ -198,3 +198,15 @@ def test_conflicting_policies_are_no_ruling_and_others_go_on(scene: Scene) -> No
         assert no_ruling(ruling)
         assert "guardrails/c:" in str(ruling.problem)
         assert scene.grounds.rule(scene.engine, policies, {}).answer == "allow"
+
+
+def test_policy_data_of_any_kind_is_signed_as_opa_reads_it(scene: Scene) -> None:
+    odd = (
+        '{"\\u2028 <>&\\"\\\\/\\u0000\\u001f\\u007f": ["\\b\\f\\n\\r\\t", "é🙂", "\\ud83d\\ude42", "\\uffff"]}',
+        "[0, -0.0, 1e300, 1.5e-7, 12345678901234567890, 0.1, 1E5, -7]",
+        '[null, true, {"b": 1, "a": 2, "é": 3, "Z": 4, "": 5, "\\ue000": 6, "\\ud800\\udc00": 7}]',
+    )
+    for text in odd:
+        policies = Policies(CLOSED.modules, (("odd", text), ("open", "true")))
+        scene.offer(policies)
+        assert scene.rule(policies).answer == "allow"
