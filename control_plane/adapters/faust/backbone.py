@@ -21,9 +21,10 @@ from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, add_rows_table
 from control_plane.adapters.faust.topic_settings import TopicFinding
 from control_plane.adapters.faust.topics import APP_ID, Names
+from control_plane.adapters.faust.words import WordLog, Words
 from control_plane.errors import BackboneUnavailable, InvalidSettings
 from control_plane.messages.topics import EVENTS
-from control_plane.ports.backbone import LOOP_GROUP, Commit, GroupReader, Output, Owner, Position
+from control_plane.ports.backbone import LOOP_GROUP, Commit, GroupReader, Output, Owner, Position, WentOn
 from control_plane.settings import NO_SECURITY, KafkaSecurity
 
 JOIN_TIMEOUT_S = 60.0
@@ -46,6 +47,10 @@ class LogSide(Protocol):
         """Give a part its way to write."""
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]: ...
+
+    @property
+    def words(self) -> WordLog:
+        """Once it is open."""
 
 
 class FaustBackbone:
@@ -76,6 +81,7 @@ class FaustBackbone:
         self._broken: asyncio.Future[Any] | None = None
         self._giving_up: asyncio.Task[None] | None = None
         self._followers: Followers | None = None
+        self._words: Words | None = None
 
     def own_events(self, owner: Owner) -> None:
         """Take part in the loop group: before `start`."""
@@ -115,11 +121,24 @@ class FaustBackbone:
         """What is unusual about the settings of Kafka's topics, as they were when they were last looked at."""
         return self._side.topics.findings if isinstance(self._side, KafkaSide) else ()
 
+    def stopped(self) -> Mapping[tuple[str, str, int], str]:
+        """Partitions of this process that wait for a person's word, and why."""
+        return self._words.stopped() if self._words is not None else {}
+
+    async def go_on(self, partition: int, from_offset: int | None = None) -> WentOn:
+        """Let a partition that is stopped go on, in whichever process it is."""
+        if self._words is None:
+            raise BackboneUnavailable("the log is not open. Nothing was changed. Try again once it is.")
+        return await self._words.say(partition, from_offset)
+
     async def stop(self) -> None:
         """Leave the groups after what was taken is committed, and close."""
         followers, self._followers = self._followers, None
         if followers is not None:
             await followers.stop()
+        words, self._words = self._words, None
+        if words is not None:
+            await words.stop()
         apps, self._apps = self._apps, []
         async with AsyncExitStack() as closing:  # Whatever fails to close, the rest is closed.
             closing.callback(self._data_dir.release)
@@ -161,7 +180,9 @@ class FaustBackbone:
         for group, (topics, reader, gather_ms) in self._readers.items():
             self._add(group, topics, GroupPart(reader, names=self._names, failed=self._fail, gather_ms=gather_ms))
         await self._join_all()
-        self._followers = Followers(dict(zip(self._groups(), self._apps, strict=True)), self._names, self._fail)
+        apps = dict(zip(self._groups(), self._apps, strict=True))
+        self._followers = Followers(apps, self._names, self._fail)
+        self._words = Words(self._side.words, apps, self._names)
 
     def _groups(self) -> list[str]:
         """In the order of their apps."""

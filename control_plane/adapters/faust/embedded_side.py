@@ -13,6 +13,7 @@ from control_plane.adapters.embedded_log import EmbeddedLog
 from control_plane.adapters.faust import log_registry
 from control_plane.adapters.faust.embedded_lines import EmbeddedLines
 from control_plane.adapters.faust.embedded_transport import EmbeddedTransport
+from control_plane.adapters.faust.embedded_words import EmbeddedWords
 from control_plane.adapters.faust.embedded_writer import EmbeddedOffsets, EmbeddedWriter
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, new_app
@@ -63,6 +64,7 @@ class EmbeddedSide:
     async def open(self) -> None:
         self._log = log_registry.acquire(self._address.path, self._durability)
         self._create_missing(self._log)
+        self.words = EmbeddedWords(self._log, self._names)
         self._upkeep = asyncio.create_task(self._keep_up(self._log))
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.adapters.faust.kafka_lines import KafkaLines
 from control_plane.adapters.faust.kafka_range import records_between
 from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer, KafkaTransport
+from control_plane.adapters.faust.kafka_words import KafkaWords
 from control_plane.adapters.faust.kafka_writer import GROUP_COMMIT_PAUSE_S, KafkaOffsets, KafkaWriter
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
 from control_plane.adapters.faust.pinned import GroupApp, new_app
@@ -38,6 +39,7 @@ class KafkaSide:
         self._producer = self._app("producer").producer
         await self._producer.start()
         self._writer = KafkaWriter(self._producer._ensure_producer, self._names)
+        self.words = KafkaWords(self._address, self._names, self._writer)
 
     async def close(self) -> None:
         await self.topics.close()

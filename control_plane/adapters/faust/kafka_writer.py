@@ -130,6 +130,14 @@ class KafkaWriter:
         answers = await all_acknowledged(sent)
         return answers[0].offset, answers[-1].offset + last_count - 1
 
+    async def write_apart(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        """One record of ours to a topic that nobody else appends to."""
+        try:
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                await self.write_batch(topic, partition, [(key, value)])
+        except (KafkaError, TimeoutError) as error:
+            raise not_acknowledged(error) from error
+
     def _ready(self, output: Output) -> tuple[str, int, bytes, bytes | None]:
         topic, partition = self._names.place(output)
         if len(output.key) + len(output.value) > RECORD_BYTES_MAX:

@@ -126,6 +126,8 @@ class MemoryLog:
     def go_on(self, partition: int, from_offset: int | None) -> WentOn:
         """A person's word; see `ports.backbone.Backbone.go_on`."""
         first, end = self.bounds(topics.EVENTS, partition)
+        if from_offset is not None and not first <= from_offset <= end:
+            raise InvalidSettings(f"the log holds offsets {first} to {end}, not {from_offset}. Nothing was changed.")
         committed = self.committed.get((LOOP_GROUP, topics.EVENTS, partition))
         lost_beginning = committed is not None and first >= committed.offset
         next_offset = from_offset if from_offset is not None else first if lost_beginning else end

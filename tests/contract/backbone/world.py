@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.structs import OffsetAndMetadata
+from msgspec.structs import replace
 
+from control_plane.adapters.embedded_log import EmbeddedLog
 from control_plane.adapters.faust import FaustBackbone, open_log_reader
 from control_plane.adapters.memory import MemoryBackbone, MemoryLog
 from control_plane.messages.topics import EVENTS
@@ -108,6 +113,53 @@ class World:
             consumer._thread._consumer._coordinator.request_rejoin()
         else:
             await consumer.rebalance()
+
+    async def go_back(self, partition: int, records: int) -> None:
+        """Have the log lose its last records, as far as the loop can tell. Nobody may have it open."""
+        if self.is_memory:
+            _, end = self._memory.bounds(EVENTS, partition)
+            self._memory.lose(EVENTS, partition, at_and_above=end - records)
+        elif self.is_kafka:
+            await self.commit_ahead_of("loop", EVENTS, partition, records)
+        else:
+            log = EmbeddedLog.open(self.path / "log")
+            found = log.committed("app-loop", EVENTS, partition)
+            assert found is not None
+            log.write([], [replace(found, offset=found.offset + records)])
+            log.close()
+
+    async def commit_ahead_of(self, group: str, topic: str, partition: int, records: int) -> None:
+        tp = TopicPartition(self.prefix + topic, partition)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.address, group_id=f"{self.prefix}app-{group}", enable_auto_commit=False
+        )
+        await consumer.start()
+        consumer.assign([tp])
+        [found] = (await consumer._coordinator.fetch_committed_offsets([tp])).values()
+        await consumer.commit({tp: OffsetAndMetadata(found.offset + records, found.metadata)})
+        await consumer.stop()
+
+    async def cut(self, partition: int, below: int) -> None:
+        """Have a Kafka forget the beginning of a partition."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
+        await admin.start()
+        tp = TopicPartition(self.prefix + EVENTS, partition)
+        await admin.delete_records({tp: RecordsToDelete(before_offset=below)})
+        await admin.close()
+
+    async def recreate(self, topic: str) -> None:
+        """Have somebody delete a topic and make it again, empty."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
+        await admin.start()
+        await admin.delete_topics([self.prefix + topic])
+        async with asyncio.timeout(20):
+            while self.prefix + topic in await admin.list_topics():  # noqa: ASYNC110 - Kafka tells nobody
+                await asyncio.sleep(0.02)
+        await admin.close()
+
+    @property
+    def address(self) -> str:
+        return self.url.removeprefix("kafka://")
 
     async def wipe(self) -> None:
         """Lose the log. Nobody may have it open."""
