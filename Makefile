@@ -1,6 +1,6 @@
 # One command file: CI runs exactly what a developer runs. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format services services-stop kills poison llm-faults bench lock clean
+.PHONY: help setup demo test lint format services services-stop kills poison llm-faults rulings bench bench-policy lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -63,8 +63,14 @@ llm-faults: setup ## Let a language model fail in every way, N times each, in a 
 outages: setup ## Take the database away from the real service N times, SECONDS at most each, and check what came of it (N=20, SECONDS=5)
 	@$(BIN)/python -m tests.kill.outages --outages $(N) --seconds $(SECONDS)
 
+rulings: setup ## Put N thousand inputs, hostile ones among them, to regorus and to a real OPA and compare (N=20)
+	@RULINGS=$(N)000 $(BIN)/pytest -s --timeout 3600 tests/property/test_both_policy_engines_agree.py
+
 bench: setup ## Measure against stock Faust and, with Java 17, against ansible-rulebook
 	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))
+
+bench-policy: setup ## Measure what a ruling costs: in process, and by OPA over HTTP and a unix socket
+	@$(BIN)/python -m tests.bench.policy
 
 lock: setup ## Resolve the dependencies again and write the locks with their hashes
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra dev --output-file requirements/dev.txt
