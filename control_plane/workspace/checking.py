@@ -103,8 +103,9 @@ class Checking:
             if len(self._flaws) == before:
                 self._built(found, found.item, found.node)
 
-    def llms(self, prompts: Prompts) -> None:
-        """Every agent that asks a model reads what exists, and its answers can be held to the intents it is granted."""
+    def llms(self, prompts: Prompts, complete: bool) -> None:
+        """Every agent that asks a model reads what exists, and its answers can be held to the intents it is granted.
+        The prompts are `complete` when all of them could be read: else one that is missing may be there."""
         intents = {name: found.definition for name, found in self._documents.intents.by_name.items()}
         sound = {name: intent for name, intent in intents.items() if intent is not None}
         for found, llm in self._documents.llms.sound():
@@ -115,7 +116,8 @@ class Checking:
                 path = (key,) if key == "still_when" else ("expects", key)
                 checks.check(key, found.node.get(*path), LATER, llm.reads if key == "still_when" else None)
             check_llm(found, llm, self._flaws)
-            check_prompt(found, llm, prompts, self._in_file(f"prompts/{llm.prompt}.md"), self._flaws)
+            if complete or llm.prompt in prompts:
+                check_prompt(found, llm, prompts, self._in_file(f"prompts/{llm.prompt}.md"), self._flaws)
             self._known_rows(found.file, found.node.get("reads"), llm.reads)
             for at, intent in enumerate(llm.intents):
                 listed = found.node.get("intents")
@@ -123,7 +125,7 @@ class Checking:
             if heard := of_actions([llm.on] if isinstance(llm.on, str) else llm.on):
                 place, granted = found.node.get("on"), tuple(llm.intents)
                 self._hearers.append(Hearer(name=llm.llm, file=found.file, place=place, heard=heard, intents=granted))
-            if len(self._flaws) == before and set(llm.intents) <= set(sound):
+            if len(self._flaws) == before and set(llm.intents) <= set(sound) and llm.prompt in prompts:
                 texts = {name: source.text for name, source in prompts.items()}
                 self._built(found, llm_in_force(found.item, sound, texts), found.node.get("intents"))
 

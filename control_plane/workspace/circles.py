@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from control_plane.catalogue.definitions import IntentDefinition, RuleDefinition
+from control_plane.causality.lineage import HOP_COUNT_MAX
 from control_plane.messages.event import EFFECT_JUDGED, OUTCOME_PREFIX
 from control_plane.workspace.flaws import Flaws, Place
 from control_plane.workspace.rule_checks import waits_for_silence
@@ -24,7 +25,8 @@ _MAY_HOLD_OTHERWISE = re.compile(r"\|\||\?|!(?!=)|\bin\b")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hearer:
-    """An agent that hears of actions, with where it says so. `of` is the intent that it asks for; None for any."""
+    """An agent that hears of actions, with where it says so. `of` is the intent that it asks for, None for any;
+    `elsewhere` says that it acts on other subjects than it hears of."""
 
     name: str
     file: str
@@ -34,6 +36,7 @@ class Hearer:
     is_judged: bool = True
     of: str | None = None
     on_ticks: bool = False
+    elsewhere: bool = False
 
 
 def hearer_of(rule: RuleDefinition, file: str, place: Place | None) -> Hearer | None:
@@ -50,6 +53,7 @@ def hearer_of(rule: RuleDefinition, file: str, place: Place | None) -> Hearer | 
         is_judged=rule.expects is not None,
         of=_only_intent(rule.when),
         on_ticks=rule.for_ is not None or waits_for_silence(rule),
+        elsewhere=rule.propose.subject is not None,
     )
 
 
@@ -109,8 +113,13 @@ def _shown(circle: Sequence[Hearer]) -> str:
 def _bound(circle: Sequence[Hearer], intents: Mapping[str, IntentDefinition]) -> str:
     """What ends it as things are, and what would end it sooner."""
     sooner = "Let a condition on it leave out what it leads to, as with data.intent."
+    elsewhere = [agent.name for agent in circle if agent.elsewhere]
     if not any(agent.on_ticks for agent in circle):
-        return f"Within one flow it ends after one round, for no agent may follow from itself. {sooner}"
+        if elsewhere:
+            return (
+                f"{elsewhere[0]} acts on other subjects, so only the hop limit ends it, after {HOP_COUNT_MAX}. {sooner}"
+            )
+        return f"Within one flow nobody does the same to a subject twice, so it ends after one round on each. {sooner}"
     named = {intent for agent in circle for intent in agent.intents}
     cooldowns = {name: intents[name].limits.cooldown for name in sorted(named) if name in intents}
     slowing = [f"the cool-down of {name} ({time})" for name, time in cooldowns.items() if time is not None]

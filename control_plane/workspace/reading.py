@@ -120,7 +120,7 @@ def _checked(
     checking.fleets()
     checking.rules()
     prompts = read_prompts(folder)
-    checking.llms(prompts)
+    checking.llms(prompts, "prompts" not in folder.unread)
     heard.update(listened_to(documents))
     file_of = {name: found.file for name, found in documents.rules.by_name.items()}
     for name, found in documents.llms.by_name.items():

@@ -38,8 +38,8 @@ def test_an_agent_that_hears_of_all_outcomes_hears_of_its_own(tmp_path: Path) ->
 
     assert found == [
         "agents/retry.yaml:3:5: retry acts on what follows from its own action: retry -> cool -> command.failed -> "
-        "retry. Within one flow it ends after one round, for no agent may follow from itself. Let a condition on it "
-        "leave out what it leads to, as with data.intent."
+        "retry. Within one flow nobody does the same to a subject twice, so it ends after one round on each. Let a "
+        "condition on it leave out what it leads to, as with data.intent."
     ]
 
 
@@ -90,6 +90,16 @@ def test_a_circle_that_waits_on_its_way_is_a_new_flow_each_time(tmp_path: Path, 
     )
 
     assert f"retry decides when time has passed, which begins a new flow, so {slowed}" in found
+
+
+def test_a_circle_over_other_subjects_is_ended_by_the_hop_limit_alone(tmp_path: Path) -> None:
+    path, text = rule("cooler", "command.failed", "cool")
+
+    (found,) = circles_in(
+        tmp_path, (path, text.replace("because: so}", "because: so, subject: 'service/{data.intent}'}"))
+    )
+
+    assert "cooler acts on other subjects, so only the hop limit ends it, after 16." in found
 
 
 def test_a_python_agent_is_part_of_a_circle_as_a_rule_is(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.unit import (
     test_workspace_executors,
     test_workspace_flaws,
     test_workspace_fleets,
+    test_workspace_llm_agents,
     test_workspace_other_files,
     test_workspace_policies,
     test_workspace_reference,
@@ -58,6 +59,16 @@ request: {url: "http://127.0.0.1:9/{subject}"}
 reconcile: {url: "http://127.0.0.1:9/{command_id}", done_when: status < 300, absent_when: status > 400}
 """
 TIMER = "trigger: nightly\nkind: timer\nevery: 1h\nevent: {type: machine.measured, subject: '\"machine/m-1\"'}\n"
+ADVISOR = """\
+llm: advisor
+version: 1.0.0
+on: machine.measured
+intents: [slow_down]
+goal: Keep machines cool.
+prompt: advisor
+model: {name: small, url: "https://models.example/v1"}
+budget: {tokens_per_hour: 50000}
+"""
 HOT = "rule: too_hot\nversion: 1.0.0\non: machine.measured\npropose: {intent: slow_down, because: it is hot}\n"
 GUARDRAIL = """\
 package setpoint.guardrails.own
@@ -71,6 +82,7 @@ YAML: Mapping[str, tuple[str, str]] = {
     "intent": ("intents/stop.yaml", "intent: stop\nsubject_kind: machine\nexecutor: dry_run\n"),
     "row": ("rows/heat.yaml", "row: heat\non: [machine.measured]\nfields: {celsius: {last: data.celsius}}\n"),
     "rule": ("agents/too_hot.yaml", HOT),
+    "llm": ("agents/advisor.yaml", ADVISOR),
     "fleet": ("fleets/presses.yaml", 'fleet: presses\nmembers: subject.kind == "machine"\n'),
     "reference": ("reference/sites.yaml", SITES),
     "executor": ("executors/plant.yaml", TARGET),
@@ -83,6 +95,7 @@ OTHERS: Mapping[str, tuple[str, str]] = {
     "python executor": ("executors/press.py", EXECUTOR),
     "policy": ("policies/guardrails/own.rego", GUARDRAIL),
     "policy test": ("policies/guardrails/own_test.rego", "package setpoint.guardrails.own_test\n\ntest_it if true\n"),
+    "prompt": ("prompts/advisor.md", "{{data}}\n"),
     "schema": ("schemas/machine.measured.json", '{"type": "object"}\n'),
 }
 FILES = {**YAML, **OTHERS}
@@ -134,6 +147,7 @@ TABLES: Mapping[str, Sized] = {
     "row": test_workspace_rows.FIELDS,
     "rule": test_workspace_flaws.RULES,
     "fleet": test_workspace_fleets.WRONG,
+    "llm": test_workspace_llm_agents.test_a_wrong_agent_is_refused_with_its_place_and_the_cure.pytestmark[0].args[1],
     "reference": test_workspace_reference.IN_YAML,
     "executor": test_workspace_other_files.EXECUTORS,
     "trigger": test_workspace_triggers.WRONG,
@@ -188,7 +202,8 @@ def test_what_is_no_yaml_of_ours_is_named(sound: Path, tmp_path: Path, kind: str
     path, text = YAML[kind]
     change, said = ANY_YAML[damage]
     head, lines = text.partition(":")[0], len(text.splitlines())
-    no_mapping = NO_MAPPING.get(kind, f"this document is no {head}. Begin it with `{head}: NAME`.")
+    begins = "rule" if head == "llm" else head
+    no_mapping = NO_MAPPING.get(kind, f"this document is no {begins}. Begin it with `{begins}: NAME`.")
 
     found = flaws_of(sound, tmp_path, path, change(text))
 
@@ -224,11 +239,11 @@ def test_an_empty_file_that_declares_nothing_is_warned_about(sound: Path, tmp_pa
 
     said = [str(flaw) for flaw in load_workspace(folder).warnings]
 
-    head = text.partition(":")[0]
+    head = "rule" if kind == "llm" else text.partition(":")[0]
     assert f"{path}: this file declares nothing. Begin it with `{head}: NAME`, or take it out." in said
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", TABLES)
 def test_every_kind_has_ten_wrong_files_at_the_least(kind: str) -> None:
     of_any = len(ANY_FILE) + (len(ANY_YAML) if kind in YAML else 0) + (kind in UNKNOWN_KEY) + (kind in EMPTY)
 
