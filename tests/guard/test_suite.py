@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.guard.tree import ROOT
+from tests.real_parts import Part
 
 SUITE = """
 import pytest
@@ -23,6 +24,10 @@ def test_that_cannot_run(n: int) -> None:
 @pytest.mark.kafka
 def test_on_kafka(kafka_address: str) -> None:
     assert kafka_address
+
+@pytest.mark.opa
+def test_on_opa(opa_program) -> None:
+    assert opa_program
 """
 INI = """
 [pytest]
@@ -34,7 +39,7 @@ UNREACHABLE = "127.0.0.2:1"
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    """A small suite under our conftest: one test that runs, two that cannot, one that needs Kafka."""
+    """A small suite under our conftest: one test that runs, two that cannot, one that needs Kafka, one that has OPA."""
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").write_text(INI)
     (tmp_path / "test_small.py").write_text(SUITE)
@@ -43,7 +48,7 @@ def suite(tmp_path: Path) -> Path:
 
 def run(suite: Path, *, ci: bool) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name not in {"CI", "PYTEST_ADDOPTS"}}
-    environment |= {"KAFKA_FOR_TESTS": UNREACHABLE} | ({"CI": "true"} if ci else {})
+    environment |= {"KAFKA_FOR_TESTS": UNREACHABLE, "OPA_FOR_TESTS": "/bin/true"} | ({"CI": "true"} if ci else {})
     call = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(suite)]
     return subprocess.run(call, cwd=suite, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -55,7 +60,24 @@ def test_what_did_not_run_is_named_with_its_reason(suite: Path) -> None:
     assert "did not run" in ran.stdout
     assert "test_small.py: 2 tests: the moon is not here" in ran.stdout
     assert f"test_small.py: 1 test: no Kafka answers at {UNREACHABLE}" in ran.stdout
-    assert ran.stdout.strip().splitlines()[-1].startswith("1 passed, 3 skipped")
+    assert ran.stdout.strip().splitlines()[-1].startswith("2 passed, 3 skipped")
+
+
+def test_what_ran_on_a_real_part_is_named(suite: Path) -> None:
+    ran = run(suite, ci=False)
+
+    assert "ran on real parts" in ran.stdout
+    assert "OPA: 1 test: test_small.py (1)" in ran.stdout
+    assert "Apache Kafka:" not in ran.stdout
+
+
+def test_a_part_that_cannot_be_had_says_why() -> None:
+    part = Part("no_such_part", "Nothing")
+
+    part.ensure()
+
+    assert "no_such_part.py" in part.absent
+    part.release()
 
 
 def test_in_ci_a_skip_is_a_failure(suite: Path) -> None:
@@ -64,7 +86,7 @@ def test_in_ci_a_skip_is_a_failure(suite: Path) -> None:
     assert ran.returncode == 1
     assert "test_that_cannot_run[2] - skipped, and in CI nothing is left out: the moon is not here" in ran.stdout
     assert f"test_on_kafka - skipped, and in CI nothing is left out: no Kafka answers at {UNREACHABLE}" in ran.stdout
-    assert ran.stdout.strip().splitlines()[-1].startswith("2 failed, 1 passed, 1 error")
+    assert ran.stdout.strip().splitlines()[-1].startswith("2 failed, 2 passed, 1 error")
 
 
 def test_in_ci_a_skip_that_is_allowed_by_name_stays_a_skip(suite: Path) -> None:
@@ -73,7 +95,7 @@ def test_in_ci_a_skip_that_is_allowed_by_name_stays_a_skip(suite: Path) -> None:
 
     ran = run(suite, ci=True)
 
-    assert ran.stdout.strip().splitlines()[-1].startswith("1 passed, 2 skipped, 1 error")
+    assert ran.stdout.strip().splitlines()[-1].startswith("2 passed, 2 skipped, 1 error")
 
 
 def test_a_module_that_is_left_out_whole_fails_in_ci_too(suite: Path) -> None:

@@ -24,7 +24,7 @@ from control_plane.ports.backbone import EPOCH_HEADER, Record
 from control_plane.ports.executor import Attempt, Found
 from tests.contract.ledger.commands import a_command
 
-COMMANDS = 900
+COMMANDS = 600
 SUBJECTS = 30
 BATCH = 20
 LEASE_S = 4.0

@@ -20,7 +20,7 @@ from tests.databases import own_database, server
 pytestmark = [pytest.mark.postgres, pytest.mark.kills, pytest.mark.timeout(240)]
 
 PROCESSES = 3
-KILLS = 6
+KILLS = 4
 TIMEOUT_S = 120.0
 
 
