@@ -26,6 +26,7 @@ class Worker:
     """One process. What it says stands in `said`, what it logs in `log`."""
 
     role: str
+    name: str
     process: subprocess.Popen[bytes]
     said: Path
     log: Path
@@ -62,7 +63,18 @@ class Crew:
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
+    key: str = KEY
     port: int = field(default_factory=lambda: _free_port())
+
+    @property
+    def url(self) -> str:
+        """Where REST is, once the api works."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def store(self) -> str:
+        """The database that all share."""
+        return f"sqlite+aiosqlite:///{self.home / 'audit.db'}"
 
     def start(self, role: str, *options: str, name: str = "", workspace: Path | None = None) -> Worker:
         """A worker of a role, in a process of its own; it need not work yet."""
@@ -76,7 +88,7 @@ class Crew:
                 stdout=out,
                 stderr=errors,
             )
-        worker = Worker(role=role, process=process, said=said, log=log)
+        worker = Worker(role=role, name=name, process=process, said=said, log=log)
         self.workers.append(worker)
         return worker
 
@@ -87,10 +99,18 @@ class Crew:
             worker.until_started()
         return started
 
+    def restart_ended(self) -> list[Worker]:
+        """Start those again that have ended, as whoever runs them does; those that ended."""
+        ended = [worker for worker in self.workers if worker.process.poll() is not None]
+        for worker in ended:
+            self.workers.remove(worker)
+            self.start(worker.role, name=worker.name)
+        return ended
+
     def apply(self, workspace: Path) -> str:
         """Put another folder's controls in force through REST; what the command says."""
-        call = [*SETPOINT, "apply", str(workspace), "--url", f"http://127.0.0.1:{self.port}"]
-        environ = {**os.environ, "SETPOINT_API_KEY": KEY}
+        call = [*SETPOINT, "apply", str(workspace), "--url", self.url]
+        environ = {**os.environ, "SETPOINT_API_KEY": self.key}
         done = subprocess.run(call, env=environ, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -103,17 +123,15 @@ class Crew:
 
     def client(self) -> httpx.Client:
         """REST, as a stranger speaks it."""
-        return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=20.0
-        )
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=20.0)
 
     def _settings(self, name: str) -> dict[str, str]:
         return {
             "SETPOINT_BACKBONE": self.backbone,
             "SETPOINT_LISTEN": f"127.0.0.1:{self.port}",
-            "SETPOINT_API_KEY": KEY,
+            "SETPOINT_API_KEY": self.key,
             "SETPOINT_DATA_DIR": str(self.home / name),
-            "SETPOINT_STORE": f"sqlite+aiosqlite:///{self.home / 'audit.db'}",
+            "SETPOINT_STORE": self.store,
             "SETPOINT_PARTITIONS": "2",
         }
 
