@@ -157,8 +157,8 @@ class GroupReader(Protocol):
     """What a backbone calls for a consumer group beside the loop: executors, recorder, slow agents.
 
     A reader for which batches are no matter of order may say `batches_in_hand_max`: a log may then hand it so many
-    batches of a partition before it is done with the first. The offset stays behind the earliest that it has in hand,
-    so after a crash batches that it was done with may come again, too."""
+    batches of a partition, from the earliest that it is not done with on. The offset stays behind that one, so after a
+    crash batches that it was done with may come again, too."""
 
     async def take(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         """Make a batch safe. The group's offset is committed after this returns; after a crash the batch may come

@@ -31,9 +31,9 @@ DECIDE_TIMEOUT_S: Final = 60.0
 IN_FLIGHT_MAX: Final = 8
 """Contexts that one agent is at work on at once in one process, unless it says otherwise."""
 
-BATCHES_IN_HAND_MAX: Final = 64
-"""Batches of one partition that are worked on at once: contexts come one by one, and one that hangs must not keep those
-behind it from their agents. How many questions are asked at once is for each agent to say."""
+BATCHES_IN_HAND_MAX: Final = 256
+"""Batches of one partition from the earliest that is not answered on: contexts come one by one, and one that hangs must
+not keep those behind it from their agents. How many questions are asked at once is for each agent to say."""
 
 Find = Callable[[str], SlowAgent | None]
 """The agent in force under a name."""

@@ -66,7 +66,7 @@ class GroupLane(Lane):
         try:
             while True:
                 while len(self._in_hand) >= self._in_hand_max:
-                    await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait([next(iter(self._in_hand))])
                     self._note_taken()
                     if self._error is not None:
                         raise self._error

@@ -18,6 +18,7 @@ NOT_IN_MEMORY: Mapping[str, str] = {
     "test_crashes": "it dies with its process; the property tests stop it between any two steps of its write instead",
     "test_disk_full": "it has no disk",
     "test_groups.test_a_group_is_joined_once_in_a_process": "two at once on one log are not kept apart",
+    "test_groups_side_by_side": "it hands a group one batch after the other, as a log may",
     "test_lag.test_a_process_that_is_no_longer_given_records_leaves": "nothing is fetched, so nothing can stop coming",
     "test_lanes": "nothing is fetched ahead, so nothing can be missing in between",
     "test_rebalance": "its partitions never move",
