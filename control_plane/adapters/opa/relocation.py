@@ -4,7 +4,7 @@
 becomes `data.setpoint.sets.r_REVISION.`: a revision sees its own packages and its own data, and nothing else. `input.`
 becomes `data.setpoint.question.asked.`, a rule that is the input: OPA indexes what compares the input with constants
 and then leaves out whole rules, with the errors that they would have ended in. regorus looks at them, and so must OPA.
-What `some` and `every` walk goes through a function that ends in an error where there is nothing to walk: by itself OPA
+What `some` walks goes through a function that ends in an error where there is nothing to walk: by itself OPA
 walks a number as if it were empty.
 
 Lines stay where they are, so that an error still names the user's.
@@ -126,9 +126,8 @@ def _moved(module: Module, revision: str) -> bytes:
             new = {"data": ("data", *own), "input": _ASKED}.get(node["value"]) if kind == "Var" else None
             if new is not None:
                 edits.append((node["span"]["start"], node["span"]["end"], ".".join(new)))
-            walked = {"SomeIn": "collection", "Every": "domain"}.get(kind)
-            if walked is not None:
-                span = next(iter(node[walked].values()))["span"]
+            if kind == "SomeIn":
+                span = next(iter(node["collection"].values()))["span"]
                 edits += [(span["start"], span["start"], _WALKED), (span["end"], span["end"], ")")]
     text = module.source
     # From the back. Where one is put before what another replaces, the replacing comes first.
