@@ -20,6 +20,8 @@ STATEMENT_TIMEOUT_S: Final = 4.0
 """How long one statement may take, its waiting for another process's lock included. The server ends it."""
 TRANSACTION_TIMEOUT_S: Final = 6.0
 """How long all of them may take together, connecting included. Letting go of what hangs takes 2 s at most."""
+MIGRATION_TIMEOUT_S: Final = 600.0
+"""How long it may take to bring the tables up to date; rows may have to be written anew."""
 IDLE_IN_TRANSACTION_TIMEOUT_S: Final = 10.0
 """The server ends a transaction whose process says nothing more, so that nobody waits for its locks for ever."""
 
@@ -37,10 +39,11 @@ class AsyncRunner:
         self._engine = engine
 
     async def run(self, work: Work[T], *, patient: bool = False) -> T:
+        timeout_s = MIGRATION_TIMEOUT_S if patient else TRANSACTION_TIMEOUT_S
         try:
-            async with asyncio.timeout(None if patient else TRANSACTION_TIMEOUT_S), self._engine.begin() as connection:
+            async with asyncio.timeout(timeout_s), self._engine.begin() as connection:
                 if patient:
-                    await connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                    await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
                 return await connection.run_sync(work)
         except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, PoolTimeout, OSError, TimeoutError) as exc:
             if _is_away(exc):
@@ -71,7 +74,14 @@ def _engine(url: URL, **pooling: Any) -> AsyncEngine:
             "idle_in_transaction_session_timeout": str(int(IDLE_IN_TRANSACTION_TIMEOUT_S * 1000)),
         },
     }
-    return create_async_engine(url, max_overflow=0, pool_timeout=CONNECT_TIMEOUT_S, connect_args=connecting, **pooling)
+    return create_async_engine(
+        url,
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        connect_args=connecting,
+        hide_parameters=True,  # An error must not show what is in the rows.
+        **pooling,
+    )
 
 
 def _is_away(exc: Exception) -> bool:

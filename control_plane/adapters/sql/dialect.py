@@ -79,7 +79,7 @@ class Runner(Protocol):
     """Runs a piece of work in a transaction of its own."""
 
     async def run(self, work: Work[T], *, patient: bool = False) -> T:
-        """`patient` says that it may take as long as it takes. Raises what `DATABASE_AWAY` lists."""
+        """`patient` says that it may take minutes. Raises what `DATABASE_AWAY` lists."""
 
     async def close(self) -> None:
         """Let go of every connection."""

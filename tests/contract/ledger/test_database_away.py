@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from control_plane.adapters.sql import Database, SqlAudit, SqlLedger, SqlPositions
@@ -313,3 +314,15 @@ async def test_the_password_of_a_store_is_in_no_error() -> None:
         await Database.open("postgresql+asyncpg://setpoint:se-cret@127.0.0.1:1/setpoint")
 
     assert "se-cret" not in str(refused.value)
+
+
+async def test_what_is_in_the_rows_is_in_no_error_either(url: str) -> None:
+    stores = await opened(url)
+
+    with pytest.raises(sa.exc.DBAPIError) as refused:
+        await stores.database.write(
+            lambda connection: connection.execute(sa.text("SELECT CAST(:secret AS INT) / 0"), {"secret": 471100}).all()
+        )
+
+    assert "471100" not in str(refused.value)
+    await stores.database.close()
