@@ -21,6 +21,7 @@ from control_plane.api.health import health_routes
 from control_plane.api.hooks import hook_routes
 from control_plane.api.letter_book import LetterBook
 from control_plane.api.measuring import Measured
+from control_plane.api.partitions import partition_routes
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import Problem
 from control_plane.api.proposals import proposal_routes
@@ -65,6 +66,7 @@ def create_app(ports: ApiPorts) -> FastAPI:
         schema_routes(ports),
         hook_routes(ports),
         bundle_routes(ports),
+        partition_routes(ports),
     ):
         app.include_router(router, dependencies=[key])
     app.include_router(health_routes(ports, letters.refresh))

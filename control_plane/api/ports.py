@@ -9,10 +9,11 @@ from prometheus_client import CollectorRegistry
 
 from control_plane.api.keys import ApiKey
 from control_plane.catalogue import ControlItem, Controls
+from control_plane.errors import BackboneUnavailable
 from control_plane.messages import Command, Event
 from control_plane.messages.cancellation import Cancellation
 from control_plane.ports.audit import Audit
-from control_plane.ports.backbone import Output, Position
+from control_plane.ports.backbone import Output, Position, WentOn
 from control_plane.ports.bundles import Bundles
 from control_plane.ports.webhooks import Webhook
 from control_plane.redriving import MapAgain, no_trigger
@@ -22,6 +23,15 @@ from control_plane.workspace.diffing import Applied, Moved
 def wall_clock_ms() -> int:
     """Milliseconds since the epoch: the door judges what has not yet a place on the log."""
     return time.time_ns() // 1_000_000
+
+
+GoOn = Callable[[int, int | None], Awaitable[WentOn]]
+"""A person's word on a partition that is stopped (`ports.backbone.Backbone.go_on`)."""
+
+
+async def no_partition(partition: int, from_offset: int | None) -> WentOn:
+    """Where there is no log."""
+    raise BackboneUnavailable(f"no log is open here. Nothing was said of partition {partition}.")
 
 
 class Desk(Protocol):
@@ -56,6 +66,7 @@ class ApiPorts:
     `has_begun` says whether a command may have acted, None when this process does not know. `settings` are those that
     `setpoint.yaml` had at the start, without passwords. `map_again` makes of a trigger's dead letter what the trigger
     would make of it now. `bundles` are there where policy engines run apart from us.
+    `go_on` lets a partition go on that is stopped.
     """
 
     append: Callable[[Sequence[Output]], Awaitable[Sequence[Position]]]
@@ -74,3 +85,4 @@ class ApiPorts:
     settings: Mapping[str, str] = field(default_factory=dict)
     map_again: MapAgain = no_trigger
     bundles: Bundles | None = None
+    go_on: GoOn = no_partition

@@ -93,7 +93,7 @@ class Service:
             durability=settings.durability,
             security=settings.kafka,
         )
-        self._telemetry.watch_lag(self.backbone.lag)
+        self._telemetry.watch_lag(self.backbone.lag, self.backbone.stopped)
         self._telemetry.watch_topics(lambda: len(self.backbone.topic_findings()))
 
     def observe(self, observer: Observer) -> None:
@@ -146,15 +146,18 @@ class Service:
         """Why the service cannot do its work yet; empty when it can."""
         if not self._started.is_set():
             return ("the service is starting",)
+        return (*self.backbone.stopped().values(), *self._why_not_yet())
+
+    def _why_not_yet(self) -> Sequence[str]:
+        """What a start waits for. Not for a person's word on a partition that is stopped: REST is how it comes in."""
         if self._elsewhere is not None and self.roles & {"api", "triggers"} and (reasons := self._elsewhere.why_not()):
             return reasons
         if self._partitions is None:
             return ()
         owned = self._partitions.owned()
-        if not owned and self.backbone.stands_by():
-            return ()
         if not owned:
-            return ("no partition is owned by this process",)
+            idle = self.backbone.stands_by() or self.backbone.stopped()
+            return () if idle else ("no partition is owned by this process",)
         if self.desk.problem:
             return (self.desk.problem,)
         if self._was_ready:
@@ -323,7 +326,7 @@ class Service:
         caretaker = Caretaker(self.backbone, self._partitions, self._clock, lambda: self.desk.wanted)
         self._spawn(caretaker.run())
         self.desk.adopt = caretaker.look
-        await until_ready(self.why_not_ready, lambda: self._tasks, self._clock)
+        await until_ready(self._why_not_yet, lambda: self._tasks, self._clock)
 
     async def _start_front(self) -> None:
         """REST and triggers: the world comes in only once the loop can answer it."""
@@ -368,6 +371,7 @@ class Service:
                 on_loopback=is_loopback(self.settings.listen_host),
                 webhooks=webhooks,
                 desk=self.desk,
+                go_on=self.backbone.go_on,
                 owned=lambda: {number: found for number, found in self._followed_here().items() if found},
                 partitions=self.settings.partitions,
                 has_begun=self._dispatch.has_begun if self._dispatch is not None else lambda _command: None,

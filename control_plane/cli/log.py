@@ -1,4 +1,4 @@
-"""Commands that read a log without a service: log info and replay."""
+"""The log: log info and replay read it without a service, log continue asks a running one to go on with it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +7,7 @@ import typer
 
 from control_plane.cli.exits import BAD_USAGE, FOUND_WRONG, CommandError, group_of
 from control_plane.cli.output import AsFormat, AsJson, Format, format_of, put, put_columns, put_json
-from control_plane.cli.places import HERE, WorkspaceOption, settings_of
+from control_plane.cli.places import HERE, Url, WorkspaceOption, settings_of
 from control_plane.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ Backbone = Annotated[str | None, typer.Option(help="The log's URL: embedded://PA
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    group = group_of("The log itself, read-only.")
+    group = group_of("The log itself.")
     group.command("info")(info)
+    group.command("continue")(go_on)
     app.add_typer(group, name="log")
     app.command("replay")(replay)
 
@@ -57,6 +58,34 @@ def info(
         ("TOPIC", "PARTITIONS", "RECORDS AT MOST"),
         [(topic, len(counts), sum(counts)) for topic, counts in by_topic.items()],
     )
+
+
+def go_on(
+    partition: Annotated[int, typer.Option(min=0, help="The partition of events.v1 that is stopped.")],
+    from_offset: Annotated[
+        int | None, typer.Option("--from", min=0, help="Go on at this offset; what stands before it is left out.")
+    ] = None,
+    url: Url = None,
+    workspace: WorkspaceOption = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Let a partition go on whose log was wiped, cut or restored.
+
+    Such a partition stops by itself, and /health/ready says why. Rows keep what they know and forget where they stood
+    in the log. Without --from it goes on where nothing is done twice: at the first record where the log only lost its
+    beginning, and otherwise at its end.
+    """
+    import json
+
+    from control_plane.cli.client import service
+
+    body = json.dumps({} if from_offset is None else {"from_offset": from_offset}).encode()
+    with service(url, workspace) as client:
+        said = client.post(f"/v1/partitions/{partition}/continue", body, "application/json")
+    if as_json:
+        put_json(said)
+        return
+    put(f"partition {partition} goes on at offset {said['next_offset']}, generation {said['generation']} of its log")
 
 
 def replay(

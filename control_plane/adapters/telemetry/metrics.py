@@ -106,9 +106,20 @@ class Telemetry:
         gauge = Gauge("setpoint_partitions_owned", "Partitions that this process owns.", registry=self.registry)
         gauge.set_function(lambda: len(owned()))
 
-    def watch_lag(self, lag: Callable[[], Mapping[tuple[str, str, int], int]]) -> None:
-        """Show how many records each group has yet to commit, by (group, topic, partition)."""
+    def watch_lag(
+        self,
+        lag: Callable[[], Mapping[tuple[str, str, int], int]],
+        stopped: Callable[[], Mapping[tuple[str, str, int], str]],
+    ) -> None:
+        """Show how many records each group has yet to commit, and which wait for a person's word, by (group, topic,
+        partition)."""
         self.registry.register(LagCollector(lag))
+        gauge = Gauge(
+            "setpoint_partitions_stopped",
+            "Partitions that this process stopped, because their log is no longer the one that was applied.",
+            registry=self.registry,
+        )
+        gauge.set_function(lambda: len(stopped()))
 
     def watch_topics(self, unusual: Callable[[], int]) -> None:
         """Show how many settings of the log's topics are not as they should be."""
