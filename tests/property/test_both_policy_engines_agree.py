@@ -28,7 +28,7 @@ pytestmark = pytest.mark.opa
 INPUTS = int(os.environ.get("RULINGS", "6000"))
 HOSTILE_SHARE = 0.35
 SHARE_MIN = 0.15
-SEED = 20_261_121
+SEED = int(os.environ.get("RULINGS_SEED", "20261121"))
 AT_A_TIME = 64
 SHOWN_MAX = 5
 
