@@ -13,6 +13,8 @@ from control_plane.workspace.tools import CheckTools, PermitRule
 from control_plane.workspace.yaml_tree import Node
 
 _SKIPPED = re.compile(r'#[^\n]*|"(?:\\.|[^"\\\n])*"|`[^`]*`')
+_COMMENT = re.compile(r"#[^\n]*")
+_OF_INTENTS = re.compile(r"\bintent\b|\bdata\.setpoint\.lib\b")
 _TABLE = re.compile(rf"""\bdata\.{REFERENCE}(?:\.(?P<name>\w+)|\["(?P<quoted>\w+)"\])""")
 
 
@@ -46,16 +48,26 @@ def warn_of_permits(documents: Documents, policies: Policies, tools: CheckTools,
     intents = documents.intents
     if not intents.complete:
         return
-    rules = tools.permit_rules({policies.file_of(name): text for name, text in policies.modules.items()})
+    texts = {policies.file_of(name): text for name, text in policies.modules.items()}
+    rules = tools.permit_rules(texts)
     if all(rule.intents is not None for rule in rules):
         _unpermitted(documents, rules, flaws)
     built_in = {policies.file_of(name) for name in policies.built_in}
     for rule in rules:
         if rule.file in built_in:
             continue  # It speaks of an intent that a workspace may have or not.
+        if rule.intents is None and not _may_ask_for_intents(texts.get(rule.file)):
+            problem = "this permit does not look at the intent, so it allows every one, also those that come later"
+            cure = 'Say which it means: input.decision.intent == "NAME".'
+            flaws.warn(rule.file, rule, problem, cure)
         for name in sorted((rule.intents or frozenset()) - set(intents.by_name)):
             cure = did_you_mean(name, intents.by_name, f"Declare {name} in intents/, or take the permit out.")
             flaws.warn(rule.file, rule, f"this permit allows the intent {name}, which nothing declares", cure)
+
+
+def _may_ask_for_intents(text: str | None) -> bool:
+    """Whether a module speaks of intents, or of something that may do so for it; of one that nobody has, who knows."""
+    return text is None or _OF_INTENTS.search(_COMMENT.sub("", text)) is not None
 
 
 def _unpermitted(documents: Documents, rules: Sequence[PermitRule], flaws: Flaws) -> None:

@@ -66,6 +66,31 @@ def test_a_permit_for_an_intent_that_does_not_exist_is_warned_about_with_the_nea
 
 
 @pytest.mark.parametrize(
+    ("condition", "warned"),
+    [
+        ('input.decision.subject.name == "p-1"  # whatever the intent', True),
+        ("true", True),
+        ('input.decision.intent != "burn_parcel"', False),
+        ('input.decision["intent"] == "ship_parcel"', False),
+        ("input.intent.reversible", False),
+    ],
+)
+def test_a_permit_that_is_wider_than_any_catalogue_is_warned_about(
+    tmp_path: Path, condition: str, warned: bool
+) -> None:
+    files = {
+        "intents/ship_parcel.yaml": SHIP,
+        "policies/permits/shipping.rego": PERMIT.format(condition=condition),
+        "policies/permits/shipping_test.rego": "package setpoint.permits.shipping_test\n\ntest_it if true\n",
+    }
+
+    found = [text for text in warnings_of(tmp_path, files) if "does not look at the intent" in text]
+
+    assert bool(found) == warned
+    assert all(text.startswith("policies/permits/shipping.rego:3:1: ") for text in found)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "place"),
     [
         ("agents/heavy.yaml", RULE % "data.wieght_kg > 30", "agents/heavy.yaml:4:12"),
