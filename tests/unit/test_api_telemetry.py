@@ -112,7 +112,7 @@ def test_what_dispatch_counts_is_shown_as_it_is_when_somebody_looks() -> None:
 
 def test_lag_is_shown_by_group_topic_and_partition() -> None:
     telemetry = Telemetry()
-    telemetry.watch_lag(lambda: {("recorder", "events.v1", 3): 12})
+    telemetry.watch_lag(lambda: {("recorder", "events.v1", 3): 12}, dict)
 
     assert samples(telemetry.registry)["setpoint_lag_records{group=recorder,partition=3,topic=events.v1}"] == 12
 
