@@ -91,7 +91,7 @@ def _put_known(dossier: Mapping[str, Any]) -> None:
 def _put_state(own: Any) -> None:
     """What the agent had kept of the subject. Of a rule that is its state; an inactive one keeps nothing."""
     if own is None:
-        _put("state", "the agent had kept nothing of the subject: a rule that was inactive")
+        _put("state", "the agent had kept nothing of the subject; a rule is inactive then")
     elif isinstance(own, dict) and "state" in own:
         _put("state", f"the rule was {own['state']}{_since(own)}")
         _put("", _compact(own))

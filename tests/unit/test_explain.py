@@ -106,7 +106,7 @@ def test_a_rule_that_was_inactive_had_kept_nothing(service: Served) -> None:
     decision = one_round(service)[1]
 
     assert explained(service, decision.lineage.message_id)["decision"]["own"] is None
-    assert "a rule that was inactive" in service.setpoint("explain", decision.lineage.message_id).stdout
+    assert "a rule is inactive then" in service.setpoint("explain", decision.lineage.message_id).stdout
 
 
 def test_a_guard_that_stopped_it_is_named_and_those_behind_it_were_not_asked(service: Served) -> None:
