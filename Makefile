@@ -1,6 +1,6 @@
 # One command file: CI runs exactly what a developer runs. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format services services-stop kills poison llm-faults rulings bench bench-policy lock clean
+.PHONY: help setup demo test lint format services services-stop kills poison llm-faults rulings outages bench bench-policy lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
