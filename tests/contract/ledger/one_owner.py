@@ -27,7 +27,7 @@ from tests.contract.ledger.commands import a_command
 COMMANDS = 600
 SUBJECTS = 30
 BATCH = 20
-LEASE_S = 4.0
+LEASE_S = 6.0
 ACT_S_MAX = 0.04
 NEVER_MS = 10**15
 
