@@ -15,7 +15,7 @@ from control_plane.catalogue import ControlItem, ControlSet
 from control_plane.errors import BackboneUnavailable
 from control_plane.messages import topics
 from control_plane.ports.agent import SlowAgent
-from control_plane.ports.backbone import Backbone, GroupReader
+from control_plane.ports.backbone import Backbone, GroupReader, Record
 from control_plane.ports.clock import Clock
 from control_plane.ports.log_reader import LogReader
 from control_plane.settings import Settings
@@ -97,14 +97,19 @@ class SlowEnd:
 
     async def _follow(self, reader: LogReader) -> None:
         """Hear what other processes append, until cancelled."""
+        reading: asyncio.Future[list[Record]] | None = None
         try:
             while True:
                 await self._clock.sleep(FOLLOW_INTERVAL_S)
+                reading = asyncio.ensure_future(asyncio.to_thread(self._log.news, reader))
                 try:
-                    self._log.heard(await asyncio.to_thread(self._log.news, reader))
+                    self._log.heard(await asyncio.shield(reading))
                 except BackboneUnavailable as exc:
                     _log.warning("what others asked cannot be read; trying again", extra={"reason": str(exc)})
         finally:
+            # A reader that is closed while a thread reads never gives that thread back.
+            if reading is not None:
+                await asyncio.gather(reading, return_exceptions=True)
             reader.close()
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from control_plane.bootstrap.records import open_reader, replay
 from control_plane.bootstrap.service import Service
 from control_plane.bootstrap.workshop import load_settings, load_workspace
@@ -117,12 +119,21 @@ class Seen:
         raise AssertionError(f"nothing here is poison: {letter.detail}")
 
 
-def service_on(root: Path, agents: str) -> Service:
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def backbone(request: pytest.FixtureRequest) -> str:
+    """An empty log of each kind."""
+    if request.param == "embedded":
+        return "embedded://data/log"
+    return f"kafka://{request.getfixturevalue('kafka_address')}?prefix=llm-{time.time_ns()}."
+
+
+def service_on(root: Path, agents: str, backbone: str = "embedded://data/log") -> Service:
     for path, text in {**FILES, "agents/advisors.yaml": agents}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     workspace = load_workspace(root, builtin_policies=False)
-    return Service(load_settings(root, {}, {"listen": "127.0.0.1:0"}, workspace), workspace)
+    overrides = {"listen": "127.0.0.1:0", "backbone": backbone}
+    return Service(load_settings(root, {}, overrides, workspace), workspace)
 
 
 def measured(name: str, rss: float, event_type: str = "service.measured") -> Output:
@@ -196,7 +207,9 @@ async def test_whatever_a_model_does_there_is_no_decision_but_a_reason_and_rules
     assert report.answers == 2 * len(subjects)
 
 
-async def test_what_was_used_up_is_not_forgotten_with_the_process_and_rules_hear_of_it(tmp_path: Path) -> None:
+async def test_what_was_used_up_is_not_forgotten_with_the_process_and_rules_hear_of_it(
+    tmp_path: Path, backbone: str
+) -> None:
     async with ScriptedModel(scripted.says(decision("none"), usage=(900, 50))) as model:
         fallback = """\
 ---
@@ -209,7 +222,7 @@ propose: {intent: restart_service, because: "the model said nothing: {data.probl
         advisor = AGENT.format(name="advisor", url=model.url, on="service.measured", tokens=1_900, timeout=30)
         codes: list[str] = []
         for run in range(2):
-            service, seen = service_on(tmp_path, advisor + fallback), Seen()
+            service, seen = service_on(tmp_path, advisor + fallback, backbone), Seen()
             service.observe(seen)
             await service.start()
             try:
