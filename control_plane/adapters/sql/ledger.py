@@ -4,6 +4,7 @@ Everything a call needs to tell its caller is told by the number of rows that ch
 of rows asked for does it look closer.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -47,7 +48,7 @@ class SqlLedger:
         self._lease_ms = int(lease_s * 1000)
         self._sole = sole
         self._sql = LedgerStatements.of(database.fragments)
-        self._doubtful_entries = False
+        self._doubts = self._doubts_settled = 0
         self._doubtful_outcomes = False
 
     async def start(self, now_ms: int) -> None:
@@ -69,14 +70,16 @@ class SqlLedger:
             return Taken(leased=(), waiting=0, known=0, stale=0)
         try:
             return await self._write(lambda connection: self._take(connection, batch, now_ms, lease))
-        except LedgerUnavailable:
-            self._doubtful_entries = True  # The answer may be lost after the fact: then they are ours unknown to us.
+        except (LedgerUnavailable, asyncio.CancelledError):
+            self._doubts += 1  # The answer may be lost after the fact: then they are ours unknown to us.
             raise
 
     async def lease(self, *, now_ms: int, entries_max: int) -> Leased:
-        doubtful, self._doubtful_entries = self._doubtful_entries, True
+        doubtful = self._doubts > self._doubts_settled
+        self._doubts += 1
+        settles = self._doubts  # What becomes doubtful meanwhile may have come after what this one sees.
         leased = await self._write(lambda connection: self._lease(connection, now_ms, entries_max, doubtful))
-        self._doubtful_entries = False
+        self._doubts_settled = settles
         return leased
 
     async def begin(self, begins: Sequence[Begin]) -> frozenset[str]:

@@ -1,0 +1,79 @@
+"""What an owner was given by an answer that it never heard, it is given again."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from control_plane.adapters.sql import Database, SqlLedger
+from control_plane.adapters.sql.database import Unreachable
+from control_plane.errors import LedgerUnavailable
+from tests.contract.ledger.commands import a_taking
+
+
+class Through:
+    """A database whose writes go through something else."""
+
+    def __init__(self, database: Database) -> None:
+        self.fragments = database.fragments
+        self.after: Callable[[], Any] | None = None
+        self._database = database
+
+    async def write(self, work: Any) -> Any:
+        after, self.after = self.after, None
+        answer = await self._database.write(work)
+        if after is not None:
+            await after()
+        return answer
+
+
+@pytest.fixture
+def wire(database: Database) -> Through:
+    return Through(database)
+
+
+@pytest.fixture
+async def ledger(wire: Through) -> SqlLedger:
+    opened = SqlLedger(wire)  # type: ignore[arg-type]
+    await opened.start(0)
+    return opened
+
+
+async def leased(ledger: SqlLedger) -> list[str]:
+    found = await ledger.lease(now_ms=0, entries_max=10)
+    return [entry.command.lineage.message_id for entry in found.entries]
+
+
+async def test_what_was_taken_by_a_call_that_was_broken_off_is_given_again(ledger: SqlLedger, wire: Through) -> None:
+    hangs = asyncio.Event()
+
+    async def never_answer() -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    wire.after = never_answer
+    taking = asyncio.create_task(ledger.take([a_taking("c1")], now_ms=0))
+    await hangs.wait()
+    taking.cancel()
+    await asyncio.wait([taking])
+
+    assert await leased(ledger) == ["c1"]
+    assert await leased(ledger) == []
+
+
+async def test_an_answer_that_is_lost_while_leasing_is_not_forgotten(ledger: SqlLedger, wire: Through) -> None:
+    """What the lease saw may be older than what was lost."""
+
+    async def lose() -> None:
+        raise Unreachable("the answer was lost")
+
+    async def take_and_hear_nothing() -> None:
+        wire.after = lose
+        with pytest.raises(LedgerUnavailable):
+            await ledger.take([a_taking("c1")], now_ms=0)
+
+    wire.after = take_and_hear_nothing
+
+    assert await leased(ledger) == []
+    assert await leased(ledger) == ["c1"]
