@@ -21,6 +21,7 @@ from control_plane.ports.clock import Clock
 from control_plane.ports.executor import Executor
 from control_plane.ports.ledger import Ledger
 from control_plane.simulation.campaign import Bench, Result
+from control_plane.simulation.engine import PatientEngine
 from control_plane.simulation.ports import Parts, Subject
 from control_plane.workspace.checking import undeclared_executors
 from control_plane.workspace.compiling import compile_controls
@@ -38,7 +39,7 @@ _LATER = ControlItem("policy_data", "simulation", '{"revision": 2}')
 
 def real_parts() -> Parts:
     """One engine for all: it holds nothing but compiled policies, and compiling takes time."""
-    engine = RegorusEngine()
+    engine = PatientEngine(RegorusEngine())
     return Parts(engine=lambda: engine, dispatch=_dispatch)
 
 

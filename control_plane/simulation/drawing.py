@@ -55,7 +55,7 @@ _OTHER_CALLS = (
     "target.answer",
     "target.look",
 )
-_HOW: tuple[How, ...] = ("die before", "die after", "lose request", "lose answer", "delay")
+_HOW: tuple[How, ...] = ("die before", "die after", "freeze", "lose request", "lose answer", "delay")
 _ENGINES: tuple[What, ...] = ("engine down", "engine slow", "engine undefined", "engine garbage")
 _SPELLS: tuple[tuple[What, ...], ...] = (
     *(("kill",), ("kill",), ("pause",), ("pause",), _ENGINES, _ENGINES, ("targets hang", "targets refuse")),
@@ -225,7 +225,8 @@ def _strikes(setting: Setting, random: Random) -> Iterator[Strike]:
             continue
         call = random.choice(owner_calls) if random.random() < 0.5 else random.choice(_OTHER_CALLS)
         how = random.choice(_HOW)
-        yield Strike(at_ms=at_ms, call=call, how=how, delay_ms=random.choice((100, 800, 3_000)))
+        delays_ms = (1_500, 5_000, 9_000) if how == "freeze" else (100, 800, 3_000)
+        yield Strike(at_ms=at_ms, call=call, how=how, delay_ms=random.choice(delays_ms))
 
 
 def _spells(setting: Setting, random: Random) -> Iterator[Spell]:

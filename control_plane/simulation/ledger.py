@@ -3,6 +3,7 @@
 It keeps every promise of `ports.ledger` and passes the ledgers' contract suite; what outlives a process is the `Books`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -248,7 +249,7 @@ class WiredLedger:
     async def take(self, batch: Sequence[Taking], *, now_ms: int, lease: bool = True) -> Taken:
         try:
             return await self._do("take", self._ledger.take(batch, now_ms=now_ms, lease=lease))
-        except LedgerUnavailable:
+        except (LedgerUnavailable, asyncio.CancelledError):
             self._ledger.doubtful_entries = True
             self._lost_answers += 1
             raise

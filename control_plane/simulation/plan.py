@@ -46,7 +46,7 @@ class Input(Struct, frozen=True, kw_only=True):
     late_ms: int = 0
 
 
-How = Literal["die before", "die after", "lose request", "lose answer", "delay", "again"]
+How = Literal["die before", "die after", "freeze", "lose request", "lose answer", "delay", "again"]
 
 
 class Strike(Struct, frozen=True, kw_only=True):

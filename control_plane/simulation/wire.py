@@ -52,6 +52,8 @@ class Wire:
             self._trace.fault("delay", repr(process), f"{name} takes {strike.delay_ms} ms")
             await asyncio.sleep(strike.delay_ms / 1000)
         answer = act()
+        if strike is not None and how == "freeze":
+            self._freeze(process, name, strike.delay_ms)
         if how == "die after":
             await self._die(process, name, "after")
         if how == "lose answer":
@@ -79,7 +81,18 @@ class Wire:
         self._trace.fault(kind, repr(process), name)
         raise _RAISES.get(room, BackboneUnavailable)(f"{name} failed in the simulation: {what}. Try again.")
 
+    def _freeze(self, process: Process, name: str, for_ms: int) -> None:
+        """It is stopped before it hears the answer, and wakes up when the world may have moved on."""
+        self._trace.fault("freeze", repr(process), f"after {name}, {for_ms} ms")
+        process.paused = True
+        self._loop.spawn(self._loop.world, _wake(process, for_ms / 1000))
+
     async def _die(self, process: Process, name: str, when: str) -> None:
         self._trace.fault(f"crash {when} {name}", repr(process))
         self._loop.kill(process)
         await self._loop.create_future()
+
+
+async def _wake(process: Process, after_s: float) -> None:
+    await asyncio.sleep(after_s)
+    process.paused = False
