@@ -51,7 +51,7 @@ services: ## Start real parts on this machine, built or fetched once (WHAT="kafk
 services-stop: ## Stop those parts; what they hold is kept
 	@$(foreach part,$(WHAT),$(PYTHON) services/$(part).py stop .services/$(part)/dev &&) true
 
-kills: setup ## Kill the real service N times under load and check what the world saw (N=20, BACKBONE=, WORKSPACE=orders|incident)
+kills: setup ## Kill the real service N times under load and judge the world (N=20, BACKBONE=kafka, WORKSPACE=orders|incident)
 	@$(BIN)/python -m tests.kill --kills $(N) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(WORKSPACE),--workspace $(WORKSPACE))
 
 poison: setup ## Write N records of every kind of poison onto a log, then mend and redrive (N=20, BACKBONE=)

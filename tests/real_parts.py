@@ -5,6 +5,7 @@ started for the run and stopped after it (`services/`). What cannot be had says 
 """
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -104,6 +105,12 @@ class OwnServer:
     def kill(self) -> None:
         """End it as SIGKILL does, all of its processes."""
         self._part.call("kill", self._home)
+
+    @property
+    def pid(self) -> int:
+        """Its first process."""
+        pid: int = json.loads((Path(self._home) / "server.json").read_text())["pid"]
+        return pid
 
 
 class Kafka(Part):

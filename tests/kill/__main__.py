@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.errors import SetpointError
+from tests.kill.cluster import ClusterOrdeal
 from tests.kill.history import Findings
 from tests.kill.incident import Incident
 from tests.kill.orders import Orders
@@ -27,6 +28,8 @@ from tests.kill.scene import Scene
 
 KILLS_PER_LOG = 20
 SCENES: dict[str, Callable[[], Scene]] = {"parcels": Parcels, "orders": Orders, "incident": Incident}
+REAL_PARTS = "kafka"
+"""A broker of our own, with PostgreSQL and OPA, one process per role, and harm to all of them."""
 BACKBONES = {"": ["embedded", "embedded-not-atomic"], "both": ["embedded", "embedded-not-atomic"]}
 
 
@@ -78,7 +81,12 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.kill", description="Kill the real service under load.")
     parser.add_argument("--kills", type=int, default=20, help="how many in all (%(default)s)")
     parser.add_argument("--workspace", choices=sorted(SCENES), default="parcels", help="what runs (%(default)s)")
-    parser.add_argument("--backbone", default="both", help="embedded, embedded-not-atomic, both, or kafka://host:port")
+    parser.add_argument(
+        "--backbone",
+        default="both",
+        help="embedded, embedded-not-atomic, both, kafka://host:port, or kafka: a broker, a PostgreSQL and an OPA of "
+        "our own and a process per role, all of which are harmed (%(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first log; each has the next one")
     parser.add_argument("--json", action="store_true", help="the result as one object on stdout")
     return parser.parse_args()
@@ -88,7 +96,11 @@ def _one_log(workspace: str, backbone: str, kills: int, tally: Tally) -> None:
     """One ordeal. A log with a violation is kept, with the service's own log beside it."""
     root = Path(tempfile.mkdtemp(prefix="setpoint-kills-"))
     seed, before = tally.first_seed + tally.logs, tally.kills.total()
-    ordeal = Ordeal(root, backbone_url(backbone, root), seed, scene=SCENES[workspace]())
+    ordeal = (
+        ClusterOrdeal(root, seed)
+        if backbone == REAL_PARTS
+        else Ordeal(root, backbone_url(backbone, root), seed, scene=SCENES[workspace]())
+    )
     where = f"{workspace}, seed {seed} on {backbone}"
 
     def killed(acknowledged: int) -> None:
@@ -109,7 +121,7 @@ def _one_log(workspace: str, backbone: str, kills: int, tally: Tally) -> None:
         print(f"kept in {root}; repeat with {again}", file=sys.stderr)
     else:
         shutil.rmtree(root)
-        if backbone.startswith("kafka://"):
+        if isinstance(ordeal, Ordeal) and backbone.startswith("kafka://"):
             leave_kafka_as_it_was(ordeal.backbone)
     tally.show(tally.kills.total(), f"{where}: judged")
 

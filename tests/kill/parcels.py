@@ -27,8 +27,9 @@ class Parcels:
     life_max_s = 2.5
     is_quiet = True
 
-    def __init__(self) -> None:
+    def __init__(self, events_per_s: float = 150.0) -> None:
         self._effects = Path()
+        self._events_per_s = events_per_s
 
     @contextmanager
     def playing(self, root: Path, workspace: Path, url: str, seed: int) -> Iterator[Load]:
@@ -36,7 +37,7 @@ class Parcels:
         self._effects = root / "effects.jsonl"
         command = [sys.executable, "-m", "tests.kill.world", str(self._effects), str(seed)]
         world = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        load = Load(url, seed)
+        load = Load(url, seed, self._events_per_s)
         try:
             assert world.stdout is not None
             write_workspace(workspace, int(world.stdout.readline()))
