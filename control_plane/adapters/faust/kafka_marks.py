@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.adapters.faust.kafka_topics import connected_admin
+from control_plane.adapters.faust.own_rows import unpacked
 from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.adapters.faust.unreachable import unreachable
 from control_plane.messages.topics import EVENTS
@@ -57,8 +58,7 @@ def _mark(committed: Any) -> bytes:
     if committed.offset < 0:
         return b""
     try:
-        packed = base64.b64decode(committed.metadata or "", validate=True)
+        _, mark = unpacked(base64.b64decode(committed.metadata or "", validate=True))
     except binascii.Error:
         return b""
-    # What the backbone keeps of its own stands before the mark.
-    return packed[packed.find(b"{") :] if b"{" in packed else b""
+    return mark
