@@ -1,6 +1,6 @@
 # One command file: CI runs exactly what a developer runs. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format services services-stop kills poison llm-faults rulings outages bench bench-policy lock clean
+.PHONY: help setup demo test lint format services services-stop kills poison llm-faults rulings outages simulate mutants bench bench-policy lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -16,6 +16,7 @@ WHAT ?= $(PARTS)
 N ?= 20
 SECONDS ?= 5
 BACKBONE ?=
+ONLY ?=
 WORKSPACE ?=
 
 BIN := .venv/bin
@@ -65,6 +66,12 @@ outages: setup ## Take the database away from the real service N times, SECONDS 
 
 rulings: setup ## Put N thousand inputs, hostile ones among them, to regorus and to a real OPA and compare (N=20)
 	@RULINGS=$(N)000 $(BIN)/pytest -s --timeout 3600 tests/property/test_both_policy_engines_agree.py
+
+simulate: setup ## Run the loop N times in a world in which everything goes wrong, and judge each run (N=20)
+	@$(BIN)/setpoint simulate --seeds $(N)
+
+mutants: setup ## Put known bugs into copies of the tree, one by one, and see that each is found (ONLY=name)
+	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
 
 bench: setup ## Measure against stock Faust and, with Java 17, against ansible-rulebook
 	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))
