@@ -121,7 +121,8 @@ class SlowAgents:
             if waited_ms >= SLOW_ANSWER_MAX_MS:
                 return (), "too_late", f"the context waited for {waited_ms} ms; its subject waits no longer"
             journal = ContextJournal(context, record, self._outside)
-            answer = await _within_its_time(agent, replace(context, journal=journal))
+            # Who decides is who is in force now, whoever was when the context was sent.
+            answer = await _within_its_time(agent, replace(context, agent_version=agent.version, journal=journal))
         if journal.broken is not None:
             raise journal.broken
         return answer

@@ -94,7 +94,7 @@ class ContextJournal:
     ) -> Mapping[str, Any]:
         asked = _encoded(request, "question")
         lineage = self._lineage(tool, asked)
-        learnt = self._outside.log.answer(lineage.message_id)
+        learnt = self._outside.log.answer(lineage.message_id) or await self._held(lineage.message_id)
         if learnt is None:
             self._reserve(tool, budget, lineage.message_id, at_most)
             learnt = await self._asked_outside(tool, asked, lineage, invoke, at_most)
@@ -159,9 +159,25 @@ class ContextJournal:
             **about,
         )
         raw = encode(learnt)
-        await self._write(raw)
+        try:
+            await self._write(raw)
+        except Exception:
+            self._outside.log.hold(lineage.message_id, raw)
+            raise
         self._outside.counts.invoked(context.agent, tool, code or "answer", usage)
         # As the log has it, so that it is the same when it is read from there.
+        return decode(raw, Learnt)
+
+    async def _held(self, invocation_id: str) -> Learnt | None:
+        """What was learnt before, once the log takes it."""
+        raw = self._outside.log.held(invocation_id)
+        if raw is None:
+            return None
+        try:
+            await self._write(raw)
+        except BaseException:
+            self._outside.log.hold(invocation_id, raw)
+            raise
         return decode(raw, Learnt)
 
     async def _write(self, value: bytes) -> None:

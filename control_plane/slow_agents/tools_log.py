@@ -23,6 +23,9 @@ READ_BACK_RECORDS_MAX: Final = 20_000
 ANSWERS_BYTES_MAX: Final = 32 * 1024 * 1024
 """Answers that are at hand. They matter until the offset behind their context is committed."""
 
+HELD_MAX: Final = 256
+"""Answers that the log did not take when it was away."""
+
 AGENTS_MAX: Final = 1_000
 """Agents whose spending is known; a log that names more was not written by this workspace."""
 
@@ -48,6 +51,7 @@ class ToolsLog:
     def __init__(self) -> None:
         self._answers: OrderedDict[str, bytes] = OrderedDict()
         self._answers_bytes = 0
+        self._held: OrderedDict[str, bytes] = OrderedDict()
         self._spending: dict[str, Spending] = {}
         self._own: dict[int, set[int]] = {}
         self._read_to: dict[int, int] = {}
@@ -56,11 +60,11 @@ class ToolsLog:
         """What the log holds already, as far back as the longest window of a budget. Blocking."""
         for partition in range(reader.partitions(topics.TOOLS)):
             first, end = reader.bounds(topics.TOOLS, partition)
-            self._read_to[partition] = max(first, end - READ_BACK_RECORDS_MAX)
+            first = max(first, end - READ_BACK_RECORDS_MAX)
+            self._read_to[partition] = _first_since(reader, partition, first, end, now_ms - DAY_MS)
             for record in reader.read(topics.TOOLS, partition, self._read_to[partition]):
                 self._read_to[partition] = record.offset + 1
-                if record.recorded_ms >= now_ms - DAY_MS:
-                    self._note(record.value, record.recorded_ms)
+                self._note(record.value, record.recorded_ms)
 
     def news(self, reader: LogReader) -> list[Record]:
         """What was appended since it was read last, by whoever; `heard` takes it in. Blocking, on any thread."""
@@ -92,6 +96,16 @@ class ToolsLog:
         found = self._answers.get(invocation_id)
         return None if found is None else decode(found, Learnt)
 
+    def hold(self, invocation_id: str, learnt: bytes) -> None:
+        """What was learnt and the log did not take: when its context comes again nobody is asked again."""
+        self._held[invocation_id] = learnt
+        while len(self._held) > HELD_MAX:
+            self._held.popitem(last=False)
+
+    def held(self, invocation_id: str) -> bytes | None:
+        """What is held of an invocation; it is given back once."""
+        return self._held.pop(invocation_id, None)
+
     def spending(self, agent: str) -> Spending:
         """What an agent has used up."""
         found = self._spending.get(agent)
@@ -121,3 +135,15 @@ class ToolsLog:
         while self._answers_bytes > ANSWERS_BYTES_MAX:
             _, dropped = self._answers.popitem(last=False)
             self._answers_bytes -= len(dropped)
+
+
+def _first_since(reader: LogReader, partition: int, first: int, end: int, since_ms: int) -> int:
+    """The first of these offsets whose record is of that time or later. Append times never go back."""
+    while first < end:
+        middle = (first + end) // 2
+        record = next(iter(reader.read(topics.TOOLS, partition, middle)), None)
+        if record is not None and record.recorded_ms < since_ms:
+            first = middle + 1
+        else:
+            end = middle
+    return first

@@ -222,6 +222,14 @@ class TestAnswers:
         assert [found.code for found in world.proposed] == ["too_late"]
         assert world.model.asked == []
 
+    async def test_a_decision_names_the_version_that_made_it(self) -> None:
+        world = World(restarts)
+        world.agents["slow"].version = "2.0.0"
+
+        await world.take(a_context())
+
+        assert [found.agent_version for found in world.proposed[0].decisions] == ["2.0.0"]
+
     async def test_an_agent_that_is_gone_is_answered_for(self) -> None:
         world = World(asks)
 
@@ -322,6 +330,21 @@ class TestTheJournal:
         await world.take(a_context())
 
         assert len(world.model.asked) == 2
+        assert world.proposed[0].decisions
+
+    async def test_while_the_log_is_away_nobody_is_asked_again_for_an_answer_that_it_did_not_take(self) -> None:
+        world = World(asks)
+        world.refuses = lambda output: b'"tool.result"' in output.value
+        for _ in range(3):
+            with pytest.raises(BackboneUnavailable):
+                await world.take(a_context())
+        world.refuses = lambda _: False
+
+        await world.take(a_context())
+
+        assert len(world.model.asked) == 1
+        assert len(world.learnt) == 1
+        assert world.tools_log.spending("slow").tokens_since(0) == 120
         assert world.proposed[0].decisions
 
     async def test_an_agent_cannot_hide_that_its_journal_is_broken(self) -> None:

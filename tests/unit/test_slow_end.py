@@ -17,6 +17,7 @@ from control_plane.messages.wire import decode, encode
 from control_plane.ports.backbone import GroupReader, Output, Position, Record
 from control_plane.ports.journal import Budget
 from control_plane.slow_agents import SHARED_GROUP, ToolsLog
+from control_plane.slow_agents.spending import HOUR_MS
 from control_plane.slow_agents.tools_log import ANSWERS_BYTES_MAX
 from tests import builders
 from tests.builders import NOW_MS
@@ -154,6 +155,31 @@ class TestTheToolsLog:
         assert log.answer("i0") is None
         assert log.answer("i199") is not None
         assert log._answers_bytes <= ANSWERS_BYTES_MAX
+
+    @pytest.mark.parametrize("count", [0, 1, 2, 7, 100])
+    def test_only_what_is_young_enough_to_count_is_read_back(self, count: int) -> None:
+        class Reader:
+            """A partition with a record an hour."""
+
+            read_from: int | None = None
+
+            def partitions(self, topic: str) -> int:
+                return 1
+
+            def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+                return 0, count
+
+            def read(self, topic: str, partition: int, offset: int = 0) -> list[Record]:
+                self.read_from = offset
+                return [
+                    Record(topic=topic, partition=0, offset=at, key=b"", value=b"{}", recorded_ms=at * HOUR_MS)
+                    for at in range(offset, count)
+                ]
+
+        reader: Any = Reader()
+        ToolsLog().read_back(reader, now_ms=(count - 1) * HOUR_MS)
+
+        assert reader.read_from == max(0, count - 1 - 24)
 
     def test_what_is_no_record_of_ours_is_passed_by(self) -> None:
         log = ToolsLog()
