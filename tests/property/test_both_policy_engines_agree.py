@@ -3,6 +3,7 @@ right input gets the same ruling from both. `make rulings N=100000` asks more of
 
 import asyncio
 import gc
+import json
 import os
 import random
 import sys
@@ -14,11 +15,16 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from control_plane.adapters.opa.engine import OpaEngine
 from control_plane.adapters.opa.relocation import relocated
 from control_plane.adapters.regorus import RegorusEngine
+from control_plane.errors import InvalidWorkspace
 from control_plane.messages import Question, Ruling
+from tests.contract.policy_engine.asking import PERMIT
+from tests.contract.policy_engine.test_both_forms_agree import inputs, modules, values
 from tests.opa_world import Grounds, OpaProcess
 from tests.property.policy_inputs import hostile_input, valid_input
 from tests.property.policy_sets import Judged, judged_sets
@@ -67,12 +73,12 @@ def test_both_engines_rule_alike(grounds: Grounds, opa: OpaEngine) -> None:
         _hold(grounds, opa, found)
         theirs = grounds.do(_rulings(opa, judged, cases))
         ours = asyncio.run(_rulings(embedded, judged, cases))
-        for given, one, other in zip(cases, ours, theirs, strict=True):
-            is_right = _is_right(right, given)
+        for asked, one, other in zip(cases, ours, theirs, strict=True):
+            is_right = _is_right(right, asked)
             answers["right" if is_right else "hostile", one.answer] += 1
             alike = _ruled(one) == _ruled(other) if is_right else (one.answer == "allow") == (other.answer == "allow")
             if not alike:
-                wrong.append(f"{judged.name}, {'right' if is_right else 'hostile'}:\n  {given}\n  {one}\n  {other}")
+                wrong.append(f"{judged.name}, {'right' if is_right else 'hostile'}:\n  {asked}\n  {one}\n  {other}")
 
     total = sum(answers.values())
     by_answer = {answer: sum(n for (_, a), n in answers.items() if a == answer) for _, answer in answers}
@@ -81,6 +87,36 @@ def test_both_engines_rule_alike(grounds: Grounds, opa: OpaEngine) -> None:
     assert total >= 5_000
     assert opa.counts.by_end["ruled"] > total / 2
     assert min(by_answer[answer] for answer in ("allow", "deny", "escalate")) >= SHARE_MIN * total, answers
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=modules(), documents=st.lists(inputs, min_size=6, max_size=10), data=values)
+def test_on_any_policy_neither_allows_what_the_other_does_not(
+    grounds: Grounds, opa: OpaEngine, text: str, documents: list[dict[str, Any]], data: Any
+) -> None:
+    judged = Judged("any", (("guard", text), ("permit", PERMIT)), (("d", json.dumps(data)),))
+    try:
+        _hold(grounds, opa, relocated(judged))
+    except InvalidWorkspace:
+        event("refused by one of them")
+        _start_anew(grounds)
+        return
+
+    theirs = grounds.do(_rulings(opa, judged, documents))
+    ours = asyncio.run(_rulings(RegorusEngine(), judged, documents))
+
+    for given_input, one, other in zip(documents, ours, theirs, strict=True):
+        event(one.answer)
+        assert (one.answer == "allow") == (other.answer == "allow"), (given_input, one, other)
+
+
+def _start_anew(grounds: Grounds) -> None:
+    """What OPA refuses would keep it from the next bundle as well."""
+
+    async def emptied() -> None:
+        grounds.shelf.offer([])
+
+    grounds.do(emptied())
 
 
 def _cases(judged: Judged, sets: list[Judged]) -> Iterator[dict[str, Any]]:

@@ -12,11 +12,12 @@ from control_plane.bootstrap.following import ControlFollower
 from control_plane.bootstrap.workshop import check_tools
 from control_plane.caretaker import Caretaker
 from control_plane.catalogue import ControlSet
-from control_plane.errors import BackboneUnavailable, Flaw, InvalidWorkspace
+from control_plane.errors import BackboneUnavailable, Flaw, InvalidWorkspace, PolicyEngineUnavailable
 from control_plane.messages import topics
 from control_plane.messages.cancellation import cancellation, event_of
 from control_plane.partition import Partitions
 from control_plane.ports.backbone import Output, Position
+from control_plane.ports.policy_engine import PolicySet
 from control_plane.workspace.control_log import ControlLog, encode_item
 from control_plane.workspace.diffing import Applied, Moved
 from tests import builders
@@ -67,7 +68,7 @@ class Failing(MemoryBackbone):
 class Process:
     """One process on a log: its desk, and its partitions with their caretaker."""
 
-    def __init__(self, log: MemoryLog, clock: VirtualClock, *, owns: bool = True) -> None:
+    def __init__(self, log: MemoryLog, clock: VirtualClock, *, owns: bool = True, change_policies: Any = None) -> None:
         self.log = log
         self.clock = clock
         self.backbone = Failing(log)
@@ -83,6 +84,7 @@ class Process:
             check_tools=check_tools,
             load_policies=lambda policies: self.loaded.append(policies.revision),
             owned=self.partitions.owned if owns else dict,
+            change_policies=change_policies,
         )
         self.desk.ends.append(self.end)
         if owns:
@@ -299,6 +301,37 @@ async def test_a_process_that_cannot_follow_keeps_its_last_good_controls_and_say
     executors.follower.catch_up()
     await executors.desk.heed()
     assert (executors.desk.wanted, executors.desk.problem) == (OTHER.revision, "")
+
+
+async def test_policies_that_cannot_be_made_ready_are_not_in_force_and_a_follower_tries_again(
+    log: MemoryLog, clock: VirtualClock
+) -> None:
+    away = True
+
+    async def change(_policies: PolicySet) -> None:
+        if away:
+            raise PolicyEngineUnavailable("no engine runs them")
+
+    permit = 'package setpoint.permits.p\n\nallow contains {"code": "a", "msg": "m"}\n'
+    other = builders.control_set(*OLD.items, builders.item("policy", "permits/p", permit))
+    loop = Process(log, clock)
+    await loop.begin()
+    executors = Process(log, clock, owns=False, change_policies=change)
+    await executors.begin(publishes=False)
+
+    with pytest.raises(PolicyEngineUnavailable):
+        await executors.desk.apply(other.items, OLD.revision)
+    assert ControlLog.from_reader(log, builders.TOOLS).wanted == OLD.revision
+    assert executors.end.said[-1] == "discard"
+
+    await loop.while_it_turns(loop.desk.apply(other.items, OLD.revision))
+    executors.follower.catch_up()
+    await executors.desk.heed()
+    assert executors.desk.wanted == OLD.revision
+    assert "no engine runs them" in executors.desk.problem
+    away = False
+    await executors.desk.heed()
+    assert (executors.desk.wanted, executors.desk.problem) == (other.revision, "")
 
 
 async def test_a_partition_that_was_handed_over_under_newer_controls_reads_them_when_they_are_needed(

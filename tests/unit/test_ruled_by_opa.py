@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from tests.opa_world import OpaProcess
 from tests.real_parts import free_port
-from tests.unit.cli_world import KEY
+from tests.unit.cli_world import KEY, process
 from tests.unit.service_world import BARE, Running, running, written
 
 pytestmark = pytest.mark.opa
@@ -265,3 +265,22 @@ def test_policies_change_under_load_and_nobody_is_left_without_a_ruling(ruled: R
     seen = {(verdict["policy_revision"], verdict["reasons"][0]["code"]) for verdict in verdicts}
     assert {pair for pair in seen if pair[1] != "slowing"} <= set(revisions.items())
     assert len(seen) > CHANGES / 2
+
+
+def test_what_opa_ruled_is_the_same_again_in_a_replay_without_it(ruled: Ruled) -> None:
+    assert ruled.code() == ("deny", "no_ruling")
+    ruled.opa.start()
+    ruled.soon(("allow", "slowing"))
+    applied = ruled.apply(
+        **{"policies/guardrails/slowly.rego": GUARD, "policies/guardrails/slowly_test.rego": GUARD_TEST}
+    )
+    assert applied.exit_code == 0, applied.output
+    ruled.soon(("deny", "not_now"))
+    ruled.opa.kill()
+
+    # In a process of its own: what regorus makes belongs to the thread that made it.
+    replay = process("replay", "--data", str(ruled.service.folder / "data"), "--json")
+    said, complaint = replay.communicate(timeout=PATIENCE_S)
+
+    assert replay.returncode == 0, said + complaint
+    assert json.loads(said)["equal"] is True

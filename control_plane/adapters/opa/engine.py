@@ -11,7 +11,7 @@ from yarl import URL
 from control_plane.adapters.opa.address import OpaAddress
 from control_plane.adapters.opa.client import EvaluationFailed
 from control_plane.adapters.opa.counts import OpaCounts
-from control_plane.adapters.opa.relocation import RelocatedSet, relocated, ruling_path
+from control_plane.adapters.opa.relocation import RelocatedSet, in_own_words, relocated, ruling_path
 from control_plane.adapters.opa.way import Away, Way
 from control_plane.adapters.regorus.weighing import NoRuling, weighed
 from control_plane.errors import Flaw, InvalidWorkspace, PolicyEngineUnavailable
@@ -139,7 +139,7 @@ def _refusal(words: str) -> Flaw:
 
 
 def _named(problem: str, found: RelocatedSet) -> str:
-    """A problem with the file as people know it."""
+    """A problem in the words of the user's files."""
     for path, name in found.names.items():
         problem = problem.replace(path, name)
-    return problem
+    return in_own_words(problem, found.revision)

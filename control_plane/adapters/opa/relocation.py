@@ -98,6 +98,11 @@ def relocated(policies: PolicySet) -> RelocatedSet:
     )
 
 
+def in_own_words(text: str, revision: str) -> str:
+    """What OPA says of a module, with the names that its author gave."""
+    return text.replace(f"data.setpoint.sets.r_{revision}.", "data.").replace(".".join(_ASKED), "input")
+
+
 def canonical_json(value: Any) -> bytes:
     """JSON in the one form that OPA hashes: keys sorted, no blanks, and escaped as Go escapes."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
