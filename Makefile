@@ -1,6 +1,6 @@
 # One command file: CI runs exactly what a developer runs. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format services services-stop kills poison llm-faults rulings outages simulate mutants bench bench-policy lock clean
+.PHONY: help setup demo test lint format services services-stop kills poison llm-faults rulings outages rebalances applies simulate mutants bench bench-policy lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -66,6 +66,12 @@ outages: setup ## Take the database away from the real service N times, SECONDS 
 
 rulings: setup ## Put N thousand inputs, hostile ones among them, to regorus and to a real OPA and compare (N=20)
 	@RULINGS=$(N)000 $(BIN)/pytest -s --timeout 3600 tests/property/test_both_policy_engines_agree.py
+
+rebalances: setup ## Let loop workers join, leave and be killed N times on the Kafka of make services (N=20, KAFKA_PORT=)
+	@$(BIN)/python -m tests.workers.rebalances --n $(N) --kafka 127.0.0.1:$(KAFKA_PORT)
+
+applies: setup ## Measure N applies until every worker follows, on the Kafka of make services (N=20, KAFKA_PORT=)
+	@$(BIN)/python -m tests.workers.applies --n $(N) --kafka 127.0.0.1:$(KAFKA_PORT)
 
 simulate: setup ## Run the loop N times in a world in which everything goes wrong, and judge each run (N=20)
 	@$(BIN)/setpoint simulate --seeds $(N)

@@ -27,8 +27,8 @@ class World(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 256
-    """Connections that wait to be taken. With the library's five an executor's 64 at once would mostly be turned away, and
-    every command end as unknown."""
+    """Connections that wait to be taken. With the library's five an executor's 64 at once would mostly be turned away,
+    and every command end as unknown."""
 
     def __init__(self, effects: Path, seed: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
