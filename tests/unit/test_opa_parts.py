@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from control_plane.adapters.opa.address import OpaAddress
 from control_plane.adapters.opa.bundle import build, revisions_in
 from control_plane.adapters.opa.config import opa_config
 from control_plane.adapters.opa.deadline import Deadline, Overdue
@@ -66,6 +67,21 @@ async def test_an_error_within_a_deadline_goes_its_way() -> None:
     with pytest.raises(KeyError):
         async with Deadline(NEVER_S):
             raise KeyError("x")
+
+
+# Addresses
+
+
+def test_an_address_is_what_was_written() -> None:
+    written = {
+        "http://127.0.0.1:8181": ("127.0.0.1", 8181, False, None),
+        "http://[::1]:8182": ("[::1]", 8182, False, None),
+        "https://opa.example:443": ("opa.example", 443, True, None),
+        "unix:///run/opa.sock": ("localhost", 8181, False, "/run/opa.sock"),
+    }
+    for url, (host, port, tls, path) in written.items():
+        assert Settings.load(Path(), {"policy_engine": url}).policy_engine == url
+        assert OpaAddress.of(url) == OpaAddress(url=url, host=host, port=port, tls=tls, socket=path)
 
 
 # Bundles

@@ -23,4 +23,6 @@ class OpaAddress:
         parts = urlsplit(url)
         if parts.scheme == "unix":
             return cls(url=url, socket=parts.path)
-        return cls(url=url, host=parts.hostname or "localhost", port=parts.port or PORT, tls=parts.scheme == "https")
+        host = parts.hostname or "localhost"
+        bracketed = f"[{host}]" if ":" in host else host
+        return cls(url=url, host=bracketed, port=parts.port or PORT, tls=parts.scheme == "https")
