@@ -1,6 +1,6 @@
 # One command file: CI runs exactly what a developer runs. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format services services-stop kills poison llm-faults rulings outages rebalances applies simulate mutants bench bench-policy lock clean
+.PHONY: help setup demo test lint format services services-stop kills owners poison llm-faults rulings outages rebalances applies simulate mutants bench bench-policy lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -54,6 +54,10 @@ services-stop: ## Stop those parts; what they hold is kept
 
 kills: setup ## Kill the real service N times under load and judge the world (N=20, BACKBONE=kafka, WORKSPACE=orders|incident)
 	@$(BIN)/python -m tests.kill --kills $(N) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(WORKSPACE),--workspace $(WORKSPACE))
+
+owners: setup ## Pause, kill and rebalance real owners of partitions, and wipe their topics, N times each (N=20)
+	@TURNS=$(N) $(BIN)/pytest tests/contract/backbone/test_one_owner.py tests/contract/backbone/test_continuity.py \
+		tests/contract/backbone/test_stock_faust.py tests/contract/backbone/test_rebalance.py
 
 poison: setup ## Write N records of every kind of poison onto a log, then mend and redrive (N=20, BACKBONE=)
 	@$(BIN)/python -m tests.poison --each $(N) $(if $(BACKBONE),--backbone $(BACKBONE))

@@ -14,11 +14,13 @@ from control_plane.ports.backbone import Commit, Output, Record, RowReader, RowW
 
 
 class Row(msgspec.Struct):
-    """`applied` is the offset of the last record that was counted, `held` what is not yet acknowledged."""
+    """`applied` is the offset of the last record that was counted, `held` what is not yet acknowledged; both say
+    something in the log's own `generation` only."""
 
     count: int = 0
     applied: int = -1
     held: list[tuple[int, bytes]] = []
+    generation: int = 0
 
 
 def encode(row: Row) -> bytes:
@@ -139,7 +141,10 @@ class CountingOwner(Changed):
             ]
         return Commit(
             batch_offset=records[0].offset,
-            rows=tuple(RowWrite(key, encode(row), encode(Row(row.count, row.applied))) for key, row in changed.items()),
+            rows=tuple(
+                RowWrite(key, encode(row), encode(Row(row.count, row.applied, generation=row.generation)))
+                for key, row in changed.items()
+            ),
             outputs=tuple(outputs),
             next_offset=records[-1].offset + 1,
             mark=b"mark of %d" % records[-1].offset,
@@ -149,8 +154,12 @@ class CountingOwner(Changed):
         rows = self._rows[partition]
         if key not in rows:
             value = self.readers[partition].get(key)
-            rows[key] = Row() if value is None else decode(value)
+            rows[key] = self._of_this_log(partition, Row() if value is None else decode(value))
         return rows[key]
+
+    def _of_this_log(self, partition: int, row: Row) -> Row:
+        generation = self.starts[partition].generation
+        return row if row.generation == generation else Row(count=row.count, generation=generation)
 
 
 class KeepingReader(Changed):

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from control_plane.errors import InvalidSettings
-from control_plane.messages.topics import COMMANDS, EVENTS
+from control_plane.messages.topics import COMMANDS, DECISIONS, EVENTS
 from control_plane.ports.backbone import Output
 from tests.contract.backbone.owners import CountingOwner, KeepingReader
+from tests.contract.backbone.turns import TURNS
 from tests.contract.backbone.world import PARTITIONS, World
 
 HERE = 0
@@ -117,8 +118,9 @@ def owner_counts(count: int) -> dict[bytes, int]:
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("lost", ["beginning", "everything"])
-async def test_a_topic_that_was_cut_or_made_anew_is_noticed(kafka_world: World, lost: str) -> None:
+async def test_a_topic_that_was_cut_or_made_anew_is_noticed(kafka_world: World, lost: str, turn: int) -> None:
     world = kafka_world
     await counted(world)
     if lost == "beginning":
@@ -138,6 +140,10 @@ async def test_a_topic_that_was_cut_or_made_anew_is_noticed(kafka_world: World, 
             await owner.until(lambda: len(owner.taken) == 6)
         await backbone.append(here(1, first=999))
         await owner.until(lambda: owner.taken[-1:] != [] and owner.taken[-1].value == b"event 999")
+        await owner.until(lambda: len(owner.committed_batches) == len(owner.batches))
+
+    said = len(await world.read(DECISIONS))
+    assert said == 20 + (6 if lost == "beginning" else 0) + 1, "something was said again"
 
 
 @pytest.mark.kafka

@@ -1,10 +1,9 @@
 """A partition has one owner: whoever was it before writes no more, however long it slept and whatever it believes.
 
-`TURNS` in the environment repeats what takes real workers (`make owners N=30`).
+`make owners N=30` repeats what takes real workers.
 """
 
 import asyncio
-import os
 import signal
 from typing import Any
 
@@ -18,10 +17,10 @@ from control_plane.ports.backbone import EPOCH_HEADER, Output
 from tests.contract.backbone.killing import ShownOwner, by_partition, every_input_has_its_output, worker
 from tests.contract.backbone.owners import CountingOwner, Row, encode
 from tests.contract.backbone.test_rebalance import outputs_are_complete
+from tests.contract.backbone.turns import TURNS
 from tests.contract.backbone.worker import FENCED
 from tests.contract.backbone.world import PARTITIONS, World, events
 
-TURNS = range(int(os.environ.get("TURNS", "1")))
 HERE = 0
 WAKING_TIMEOUT_S = 30.0
 

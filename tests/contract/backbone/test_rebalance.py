@@ -5,6 +5,7 @@ import pytest
 from control_plane.messages.topics import DECISIONS, EVENTS
 from tests.contract.backbone.killing import by_partition, every_input_has_its_output
 from tests.contract.backbone.owners import CountingOwner
+from tests.contract.backbone.turns import TURNS
 from tests.contract.backbone.world import PARTITIONS, World, events
 
 LEAVING_TIMEOUT_S = 30.0
@@ -38,7 +39,8 @@ async def test_rebalances_that_overtake_one_another_lose_nothing(world: World) -
 
 
 @pytest.mark.kafka
-async def test_a_second_worker_joins_and_leaves_without_loss(kafka_world: World) -> None:
+@pytest.mark.parametrize("turn", TURNS)
+async def test_a_second_worker_joins_and_leaves_without_loss(kafka_world: World, turn: int) -> None:
     world = kafka_world
     first, second = CountingOwner(), CountingOwner()
     async with world.running(first) as backbone:
