@@ -1,6 +1,7 @@
 """A whole service on a log, and a stranger who writes straight onto it; and what the log says in the end."""
 
 import asyncio
+import gc
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,6 +22,7 @@ from control_plane.messages import Command, DeadLetter, topics
 from control_plane.messages.wire import decode
 from control_plane.ports.backbone import RECORD_BYTES_MAX, Output
 from control_plane.settings import Settings
+from control_plane.workspace.reading import Workspace
 from tests.poison.kinds import TYPE
 
 KEY = "poison-key-0123456789"
@@ -101,25 +103,36 @@ class House:
             filled = text.replace("{partitions}", str(PARTITIONS)).replace("{backbone}", self.url)
             file.write_text(filled)
 
+    def load(self) -> Workspace:
+        """The workspace, read and checked. What a policy engine held for that is freed at once: it belongs to this
+        thread, and whoever else collects garbage must not find it."""
+        loaded = load_workspace(self.root / "workspace")
+        gc.collect()
+        return loaded
+
     @asynccontextmanager
     async def alive(self) -> AsyncIterator["Life"]:
         """A service that works, and the stranger beside it."""
         self.write()
-        loaded = load_workspace(self.root / "workspace")
+        loaded = self.load()
         settings = Settings.load(self.root / "workspace", loaded.settings, {"SETPOINT_API_KEY": KEY})
         settings.data_dir.mkdir(exist_ok=True)
         service = Service(settings, loaded)
         await service.start()
         work = asyncio.create_task(service.run())
+        life = Life(self, service)
         try:
-            async with self._stranger(service) as send:
-                yield Life(self, service, send)
+            async with self._stranger(service) as life.sending:
+                yield life
             if work.done():
                 work.result()
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             await service.stop()
+            life.forget()
+            del service, work
+            gc.collect()
 
     @asynccontextmanager
     async def _stranger(self, service: Service) -> AsyncIterator[Callable[..., Any]]:
@@ -172,15 +185,19 @@ class Onlooker:
 class Life:
     """One life of the service."""
 
-    def __init__(self, house: House, service: Service, send: Callable[..., Any]) -> None:
+    def __init__(self, house: House, service: Service) -> None:
         self.house = house
         self.service = service
-        self._send = send
+        self.sending: Callable[..., Any]
         self._onlooker = Onlooker(house.url)
+
+    def forget(self) -> None:
+        """Hold nothing of the service any longer."""
+        del self.service, self.sending
 
     async def send(self, value: bytes, *, key: bytes | None, partition: int | None = None) -> Sent:
         """Write a record straight onto `events.v1`."""
-        sent: Sent = await self._send(key, value, partition)
+        sent: Sent = await self.sending(key, value, partition)
         return sent
 
     async def until(self, holds: Callable[[Found], bool], patience_s: float = PATIENCE_S) -> Found:
@@ -197,7 +214,7 @@ class Life:
         """Put other files in force."""
         self.house.write(**changes)
         desk = self.service.desk
-        await desk.apply(load_workspace(self.house.root / "workspace").controls.items, desk.wanted)
+        await desk.apply(self.house.load().controls.items, desk.wanted)
         async with asyncio.timeout(PATIENCE_S), self.client() as client:
             while not (await client.get("/v1/controls?items=false")).json()["adopted"]:  # noqa: ASYNC110 - as a client
                 await asyncio.sleep(POLL_S)

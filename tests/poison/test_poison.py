@@ -1,9 +1,13 @@
 """Whatever anybody writes onto the log: it is kept with its reason and its place, and what is behind it has its
 effect."""
 
+import pytest
+
 from tests.poison.house import House
 from tests.poison.kinds import ODD, POISON
 from tests.poison.ordeal import Ordeal, under_load
+
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_there_are_at_least_thirty_kinds_and_each_has_a_name_of_its_own() -> None:

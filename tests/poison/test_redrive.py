@@ -8,8 +8,9 @@ from tests.poison.house import House, subjects
 from tests.poison.killing import redrive_under_kills
 from tests.poison.kinds import UNDECLARED, good
 from tests.poison.redrive import MENDED, bury, letters, letters_at_least, not_once, sweep
-from tests.unit.cli_world import setpoint
+from tests.unit.cli_world import process
 
+pytestmark = pytest.mark.timeout(300)
 MACHINES = subjects(12, "mended")
 
 
@@ -46,6 +47,8 @@ async def test_before_the_mend_nothing_goes_back_and_after_it_each_event_has_one
         assert found.buried == 12
 
 
+FAILS = 'raise ValueError("not today")'
+DECIDES = 'return [context.propose("slow_down", because="mended")]'
 BROKEN = f"""\
 from control_plane.sdk import Agent
 
@@ -57,7 +60,7 @@ class Broken(Agent):
     intents = ("slow_down",)
 
     def decide(self, context):
-        raise ValueError("not today")
+        {FAILS}
 """
 """An agent that fails where the door cannot know it."""
 
@@ -71,13 +74,21 @@ async def test_what_is_buried_again_is_a_new_letter_that_follows_from_the_first(
         [second] = await letters_at_least(client, "open", 1)
         shown = (await client.get(f"/v1/dead-letters/{first}")).json()
 
-    replayed = await asyncio.to_thread(setpoint, "replay", "--backbone", house.url)
+        await life.apply(**{"agents/broken.py": BROKEN.replace("1.0.0", "2.0.0").replace(FAILS, DECIDES)})
+        for _ in range(3):
+            await client.post(f"/v1/dead-letters/{second['id']}/redrive")
+        found = await life.until(lambda found: found.outcomes["machine/a"] == 1)
 
+    replaying = process("replay", "--backbone", house.url)
+    said, _ = await asyncio.to_thread(replaying.communicate)
+
+    assert not_once(found, ["machine/a"]) == []
+    assert found.buried == 2
     assert (second["code"], second["agent"]) == ("agent_failed", "broken")
     assert second["causation_id"] == first
     assert second["correlation_id"] == shown["correlation_id"]
     assert (shown["state"], shown["again"]) == ("redriven", second["id"])
-    assert (replayed.exit_code, replayed.stdout.splitlines()[-1]) == (0, "equal"), replayed.stdout
+    assert (replaying.returncode, said.splitlines()[-1]) == (0, "equal"), said
     to = shown["resolution"]
     assert [to["to_topic"], to["to_partition"], to["to_offset"]] == [
         second["from_topic"],
