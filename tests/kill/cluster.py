@@ -178,10 +178,11 @@ class ClusterOrdeal:
 
     def _come_or_go(self) -> str:
         loops = [worker for worker in self._crew.workers if worker.role == "loop"]
-        if len(loops) < LOOPS_MAX and (len(loops) <= LOOPS_MIN or self._random.random() < 0.5):
+        able = [worker for worker in loops if worker.has_started]
+        if not able or (len(loops) < LOOPS_MAX and (len(loops) <= LOOPS_MIN or self._random.random() < 0.5)):
             self._crew.start("loop")
             return "loop joined"
-        gone = self._random.choice(loops)
+        gone = self._random.choice(able)
         gone.process.send_signal(signal.SIGTERM)
         code = gone.process.wait(READY_WITHIN_S)
         assert code == 0, f"{gone.name} did not leave cleanly ({code}):\n{gone.logged()[-3000:]}"

@@ -31,10 +31,15 @@ class Worker:
     said: Path
     log: Path
 
+    @property
+    def has_started(self) -> bool:
+        """Whether it has said what it runs."""
+        return self.said.read_text().endswith("\n")
+
     def until_started(self) -> None:
         """Wait until it says what it runs."""
         until = time.monotonic() + STARTED_WITHIN_S
-        while not self.said.read_text().endswith("\n"):
+        while not self.has_started:
             assert self.process.poll() is None, f"{self.role} ended with {self.process.returncode}:\n{self.logged()}"
             assert time.monotonic() < until, f"{self.role} does not start:\n{self.logged()}"
             time.sleep(POLL_S)
