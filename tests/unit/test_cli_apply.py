@@ -135,6 +135,8 @@ def test_a_folder_with_flaws_is_told_all_of_them_and_nothing_is_sent(up: Running
     assert "agents/heat_guard.yaml:5" in result.stderr
     assert "rows/heat.yaml:2" in result.stderr
     assert in_force(up)["revision"] == before
+    heat(up, "m-1", 95.0, "still-too-hot")
+    assert len(commands(up, 1)) == 1, "it goes on by the last good version"
 
 
 def test_a_service_believes_no_client_and_refuses_one_bad_item_with_all_the_others(up: Running) -> None:
