@@ -3,45 +3,37 @@
 import asyncio
 import contextlib
 from collections.abc import Collection, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from control_plane.adapters.faust import FaustBackbone
-from control_plane.adapters.faust.fault_points import fault_point
 from control_plane.adapters.system import SystemClock
 from control_plane.adapters.telemetry import Telemetry
 from control_plane.api.door import Door
+from control_plane.bootstrap.acting import start_dispatch
 from control_plane.bootstrap.control_desk import Beginning, ControlDesk
 from control_plane.bootstrap.elsewhere import Append, Elsewhere
-from control_plane.bootstrap.ends import ExecutorsEnd, TriggersEnd
-from control_plane.bootstrap.executors import build_executors
+from control_plane.bootstrap.ends import TriggersEnd
 from control_plane.bootstrap.following import ControlFollower
 from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
-from control_plane.bootstrap.introducing import Introductions
 from control_plane.bootstrap.joints import Observers, Waiting
-from control_plane.bootstrap.mapping_again import mapping_again
-from control_plane.bootstrap.readiness import until_ready
+from control_plane.bootstrap.readiness import Following, until_ready
 from control_plane.bootstrap.records import open_marks, open_reader, open_tail
 from control_plane.bootstrap.ruling import EMBEDDED, EmbeddedRuling, ruling_for
 from control_plane.bootstrap.slow import SlowEnd
 from control_plane.bootstrap.stores import Stores
 from control_plane.bootstrap.workshop import check_tools, compile_tools
 from control_plane.caretaker import Caretaker
-from control_plane.errors import InvalidMessage, InvalidSettings
+from control_plane.errors import InvalidSettings
 from control_plane.executors import Dispatch
-from control_plane.messages import DeadLetter, Outcome, topics
-from control_plane.messages.wire import encode
+from control_plane.messages import topics
 from control_plane.partition import Observer, Partitions
 from control_plane.ports.audit import Audit
-from control_plane.ports.backbone import Output, Record
-from control_plane.ports.ledger import Ledger
 from control_plane.ports.webhooks import Webhook
 from control_plane.recorder import GATHER_MS, RECORDED_TOPICS, Recorder
 from control_plane.settings import Settings
-from control_plane.workspace.checking import undeclared_executors
 from control_plane.workspace.control_log import ControlLog
 from control_plane.workspace.reading import Workspace
 
@@ -74,7 +66,7 @@ class Service:
         self._desk: ControlDesk | None = None
         self.beginning: Beginning | None = None
         self._started = asyncio.Event()
-        self._was_ready = False
+        self._following = Following()
         self._tasks: list[asyncio.Task[Any]] = []
         self._stack = contextlib.AsyncExitStack()
         self._ruling: EmbeddedRuling | OpaRuling | None = None
@@ -158,15 +150,7 @@ class Service:
         if not owned:
             idle = self.backbone.stands_by() or self.backbone.stopped()
             return () if idle else ("no partition is owned by this process",)
-        if self.desk.problem:
-            return (self.desk.problem,)
-        if self._was_ready:
-            # Partitions that have yet to adopt newer controls do their work under the last ones.
-            return tuple(f"partition {number} follows no controls" for number, had in sorted(owned.items()) if not had)
-        wanted = self.desk.wanted
-        waiting = [number for number, revision in sorted(owned.items()) if revision != wanted]
-        self._was_ready = not waiting
-        return tuple(f"partition {number} has not adopted the controls {wanted}" for number in waiting)
+        return (self.desk.problem,) if self.desk.problem else self._following.why_not(owned, self.desk.wanted)
 
     def _health(self) -> Sequence[str]:
         """What REST says. A start does not wait for an OPA, because that pulls from what is being started."""
@@ -240,55 +224,31 @@ class Service:
             self._audit = await self._stores.audit()
             self.recorder = Recorder(self._audit)
         if "executors" in self.roles:
-            await self._start_dispatch(await self._stores.ledger(sole=self._is_alone))
+            await self._start_dispatch()
 
     @property
     def _is_alone(self) -> bool:
         """The embedded log's file lock says that no other process uses this data."""
         return self.settings.backbone.startswith("embedded://")
 
-    async def _start_dispatch(self, ledger: Ledger) -> None:
-        end = ExecutorsEnd(
-            lambda found: build_executors(replace(self.workspace, executors=tuple(found))),
-            undeclared_executors(check_tools()),
-        )
-        self._dispatch = end.dispatch = Dispatch(
-            ledger=ledger,
-            executors=end.first(self.desk.log.control_set(self.desk.wanted)),
+    async def _start_dispatch(self) -> None:
+        self._dispatch = await start_dispatch(
+            await self._stores.ledger(sole=self._is_alone),
+            backbone=self.backbone,
             clock=self._clock,
-            publish=self._publish_outcomes,
-            dead_letter=self._bury_command,
-            halted=self.desk.halted,
-            introduce=Introductions(self.desk, end, self._follower).introduce,
-            fault_point=fault_point,
+            desk=self.desk,
+            workspace=self.workspace,
+            follower=self._follower,
         )
-        self._telemetry.watch_dispatch(self._dispatch.counters)
-        await self._dispatch.start()
         self._stack.push_async_callback(self._dispatch.stop)
+        self._telemetry.watch_dispatch(self._dispatch.counters)
         assert self._dispatch.failed is not None
         self._spawn(_ended(self._dispatch.failed))
-        self.desk.ends.append(end)
 
     @property
     def _append(self) -> Append:
         """What comes in is appended by: not before there is a loop that can answer it."""
         return self._elsewhere.append if self._elsewhere is not None else self.backbone.append
-
-    async def _publish_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        await self.backbone.append(
-            [Output(topics.EVENTS, outcome.subject.encode(), encode(outcome)) for outcome in outcomes]
-        )
-
-    async def _bury_command(self, record: Record, reason: InvalidMessage) -> None:
-        letter = DeadLetter.of(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            recorded_ms=record.recorded_ms,
-            record=record.value,
-            reason=reason,
-        )
-        await self.backbone.append([Output(topics.DEAD_LETTERS, record.key, encode(letter), record.partition)])
 
     async def _begin_controls(self, controls: ControlLog) -> None:
         """What the workspace declares, or what was applied since; partitions adopt it."""
@@ -345,7 +305,7 @@ class Service:
         self.desk.ends.append(triggers)
         if "api" in self.roles:
             # REST takes longest to load: in a thread, because the loop is at work by now.
-            await asyncio.to_thread(import_module, "control_plane.api.app")
+            await asyncio.to_thread(import_module, "control_plane.bootstrap.rest")
             self.rest = self._rest_server(triggers.webhooks)
             await self.rest.start()
             self._stack.push_async_callback(self.rest.stop)
@@ -354,34 +314,25 @@ class Service:
 
     def _rest_server(self, webhooks: Mapping[str, Webhook]) -> "RestServer":
         # A process without REST does not pay for loading it.
-        from control_plane.api.app import create_app
-        from control_plane.api.keys import api_key_for, is_loopback
-        from control_plane.api.ports import ApiPorts
-        from control_plane.api.serving import RestServer
+        from control_plane.bootstrap.rest import rest_server
 
         assert self._audit is not None, "the api role opens the store"
-        app = create_app(
-            ApiPorts(
-                append=self._append,
-                audit=self._audit,
-                controls=self.desk.in_force,
-                health=self._health,
-                metrics=self._telemetry.registry,
-                key=api_key_for(self.settings),
-                on_loopback=is_loopback(self.settings.listen_host),
-                webhooks=webhooks,
-                desk=self.desk,
-                go_on=self.backbone.go_on,
-                owned=lambda: {number: found for number, found in self._followed_here().items() if found},
-                partitions=self.settings.partitions,
-                has_begun=self._dispatch.has_begun if self._dispatch is not None else lambda _command: None,
-                settings=self.workspace.settings_file.flat(),
-                bundles=self._ruling.bundles if self._ruling is not None else None,
-                map_again=mapping_again(lambda: self.desk.log.control_set(self.desk.wanted)),
-            )
-        )
         assert self._door is not None, "the address is taken first"
-        return RestServer(app, self._door)
+        return rest_server(
+            self._door,
+            settings=self.settings,
+            workspace=self.workspace,
+            desk=self.desk,
+            audit=self._audit,
+            append=self._append,
+            go_on=self.backbone.go_on,
+            health=self._health,
+            owned=lambda: {number: found for number, found in self._followed_here().items() if found},
+            dispatch=self._dispatch,
+            bundles=self._ruling.bundles if self._ruling is not None else None,
+            metrics=self._telemetry.registry,
+            webhooks=webhooks,
+        )
 
     def _slow_agent(self, name: str) -> Any:
         found = self.desk.in_force().agent(name)
