@@ -41,7 +41,11 @@ class Worker:
         until = time.monotonic() + STARTED_WITHIN_S
         while not self.has_started:
             assert self.process.poll() is None, f"{self.role} ended with {self.process.returncode}:\n{self.logged()}"
-            assert time.monotonic() < until, f"{self.role} does not start:\n{self.logged()}"
+            if time.monotonic() > until:
+                # It says where it stands as it ends.
+                self.process.send_signal(signal.SIGABRT)
+                self.process.wait()
+                raise AssertionError(f"{self.role} does not start:\n{self.logged()}")
             time.sleep(POLL_S)
 
     def stop(self) -> int:
@@ -89,7 +93,7 @@ class Crew:
         with said.open("wb") as out, log.open("ab") as errors:
             process = subprocess.Popen(
                 [*SETPOINT, "worker", "--role", role, "--json", *options, str(workspace or self.workspace)],
-                env={**os.environ, **self._settings(name), **self.environ},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **self._settings(name), **self.environ},
                 stdout=out,
                 stderr=errors,
             )
