@@ -38,6 +38,11 @@ class Fence:
         assert self._producer is not None, "a fence is raised before anything is sent"
         return self._producer
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether all its producers are closed, once it was let go."""
+        return not self._ending
+
     async def raise_up(self) -> None:
         """Shut out whoever wrote here before. Raises BackboneUnavailable, InvalidSettings."""
         producer = self._new_producer(self.transactional_id)

@@ -60,6 +60,7 @@ class KafkaLines:
         self._read = read
         self._failed = failed
         self._takings: dict[int, _Taking] = {}
+        self._former: list[Fence] = []
         self._renewing: asyncio.Task[None] | None = None
 
     async def fence(self, partitions: Collection[int]) -> None:
@@ -68,6 +69,7 @@ class KafkaLines:
             former = self._takings.pop(partition, None)
             if former is not None:
                 former.fence.let_go()
+                self._former = [*(fence for fence in self._former if not fence.has_ended), former.fence]
         await _side_by_side([self._fence(partition) for partition in partitions])
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew_for_ever(), name="fences")
@@ -99,8 +101,9 @@ class KafkaLines:
         if renewing is not None:
             renewing.cancel()
             await asyncio.wait([renewing])
-        takings, self._takings = self._takings, {}
-        await asyncio.gather(*(taking.fence.close() for taking in takings.values()))
+        fences = [*self._former, *(taking.fence for taking in self._takings.values())]
+        self._former, self._takings = [], {}
+        await asyncio.gather(*(fence.close() for fence in fences))
 
     async def _fence(self, partition: int) -> None:
         taking = _Taking(Fence(f"{self._names.group('loop')}-{partition}", self._new_producer))
