@@ -57,7 +57,12 @@ def prompt_items(documents: Documents, prompts: Prompts, flaws: Flaws) -> list[C
 def check_llm(found: Declared[LlmDefinition], llm: LlmDefinition, flaws: Flaws) -> None:
     """Add every flaw of one agent that its own keys show."""
     heard = [llm.on] if isinstance(llm.on, str) else llm.on
-    complaints = [*check_types(found.node, llm.llm, heard), *_hears_itself(found.node, llm), *_times(found.node, llm), *_money(found.node, llm)]
+    complaints = [
+        *check_types(found.node, llm.llm, heard),
+        *_hears_itself(found.node, llm),
+        *_times(found.node, llm),
+        *_money(found.node, llm),
+    ]
     for place, problem, cure in (*complaints, *_model(found.node, llm)):
         flaws.add(found.file, place, problem, cure)
     url = urlsplit(llm.model.url)
