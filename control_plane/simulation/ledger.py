@@ -134,7 +134,7 @@ class SimulatedLedger:
         ours = [line for line in books.lines.values() if line.owner == self.owner and line.state < FINISHED]
         held = ours if self.doubtful_entries else []
         found = [line for line in self._heads() if line.owner is None and line.due_ms <= now_ms][:entries_max]
-        self._own(found)
+        self._own(found, now_ms)
         more = any(line.owner is None and line.state < FINISHED for line in books.lines.values())
         return Leased(entries=tuple(line.entry() for line in (*held, *found)), more=more)
 
@@ -176,7 +176,7 @@ class SimulatedLedger:
         finished = [line for line in self._books.lines.values() if line.state == FINISHED]
         held = [line for line in finished if line.owner == self.owner] if self.doubtful_outcomes else []
         found = [line for line in finished if line.owner is None][:outcomes_max]
-        self._own(found)
+        self._own(found, now_ms)
         return [Finished(command=line.command, conclusion=line.conclusion()) for line in (*held, *found)]
 
     async def published(self, command_ids: Sequence[str]) -> None:
@@ -201,6 +201,8 @@ class SimulatedLedger:
             self._books.lines[command.lineage.message_id] = line
             if free:
                 leased.append(line.entry())
+        if leased:
+            self._appear(now_ms)
         return tuple(leased)
 
     def _heads(self) -> list[Line]:
@@ -224,9 +226,15 @@ class SimulatedLedger:
         line = self._books.lines.get(command_id)
         return line if line is not None and line.owner == self.owner and line.state < FINISHED else None
 
-    def _own(self, lines: Sequence[Line]) -> None:
+    def _own(self, lines: Sequence[Line], now_ms: int) -> None:
         for line in lines:
             line.owner = self.owner
+        if lines:
+            self._appear(now_ms)
+
+    def _appear(self, now_ms: int) -> None:
+        """Whoever holds something must be among the owners. One that slept may have been taken off, and not know."""
+        self._books.leases.setdefault(self.owner, now_ms + self._lease_ms)
 
 
 class WiredLedger:

@@ -148,6 +148,10 @@ class SqlLedger:
     def _announce(self, connection: Connection, now_ms: int) -> None:
         connection.execute(self._sql.announce, {"owner": self.owner, "until_ms": now_ms + self._lease_ms})
 
+    def _appear(self, connection: Connection, now_ms: int) -> None:
+        """Whoever holds something must be among the owners. One that slept may have been taken off, and not know."""
+        connection.execute(self._sql.appear, {"owner": self.owner, "until_ms": now_ms + self._lease_ms})
+
     def _bury(self, connection: Connection, owners: Sequence[str]) -> None:
         """What these owners held is anybody's."""
         for gone in owners:
@@ -164,6 +168,8 @@ class SqlLedger:
         busy = self._busy(connection, standing) if lease else frozenset()
         owners = [self.owner if lease and storable(t.command.subject) not in busy else None for t in standing]
         self._insert(connection, standing, owners, now_ms)
+        if any(owners):
+            self._appear(connection, now_ms)
         leased = tuple(Entry(command=t.command) for t, owner in zip(standing, owners, strict=True) if owner)
         return Taken(
             leased=leased,
@@ -230,7 +236,7 @@ class SqlLedger:
         self._bury_lapsed(connection, now_ms)
         held = connection.execute(self._sql.own_live, {"owner": self.owner}).all() if doubtful else []
         found = connection.execute(self._sql.heads, {"now_ms": now_ms, "entries_max": entries_max}).all()
-        self._adopt(connection, [row.command_id for row in found])
+        self._adopt(connection, [row.command_id for row in found], now_ms)
         more = connection.execute(self._sql.any_waiting).scalar() is not None
         entries = tuple(
             Entry(command=_command(row.body), attempts=row.attempts, begun=row.state == BEGUN, begun_ms=row.begun_ms)
@@ -242,11 +248,12 @@ class SqlLedger:
         self._bury_lapsed(connection, now_ms)
         held = connection.execute(self._sql.own_outbox, {"owner": self.owner}).all() if doubtful else []
         found = connection.execute(self._sql.outbox, {"outcomes_max": outcomes_max}).all()
-        self._adopt(connection, [row.command_id for row in found])
+        self._adopt(connection, [row.command_id for row in found], now_ms)
         return [Finished(command=_command(row.body), conclusion=_conclusion(row)) for row in (*held, *found)]
 
-    def _adopt(self, connection: Connection, command_ids: Sequence[str]) -> None:
+    def _adopt(self, connection: Connection, command_ids: Sequence[str], now_ms: int) -> None:
         if command_ids:
+            self._appear(connection, now_ms)
             rows = packed((command_id,) for command_id in command_ids)
             connection.execute(self._sql.adopt, {"batch": rows, "owner": self.owner})
 

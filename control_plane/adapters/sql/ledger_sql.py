@@ -25,6 +25,7 @@ class LedgerStatements:
     """Prepared once per ledger."""
 
     announce: TextClause
+    appear: TextClause
     others: TextClause
     lapsed: TextClause
     disinherit: TextClause
@@ -55,6 +56,10 @@ class LedgerStatements:
             announce=sa.text(
                 "INSERT INTO ledger_owners (owner, lease_until_ms) VALUES (:owner, :until_ms) "
                 "ON CONFLICT (owner) DO UPDATE SET lease_until_ms = excluded.lease_until_ms"
+            ),
+            appear=sa.text(
+                "INSERT INTO ledger_owners (owner, lease_until_ms) VALUES (:owner, :until_ms) "
+                "ON CONFLICT (owner) DO NOTHING"
             ),
             others=sa.text(
                 "SELECT owner FROM ledger_owners WHERE owner <> :owner UNION "

@@ -1,4 +1,5 @@
-"""What an owner was given by an answer that it never heard, it is given again."""
+"""What an owner was given by an answer that it never heard, it is given again; and nothing is left with one that is
+gone."""
 
 import asyncio
 from collections.abc import Callable
@@ -40,8 +41,8 @@ async def ledger(wire: Through) -> SqlLedger:
     return opened
 
 
-async def leased(ledger: SqlLedger) -> list[str]:
-    found = await ledger.lease(now_ms=0, entries_max=10)
+async def leased(ledger: SqlLedger, now_ms: int = 0) -> list[str]:
+    found = await ledger.lease(now_ms=now_ms, entries_max=10)
     return [entry.command.lineage.message_id for entry in found.entries]
 
 
@@ -77,3 +78,20 @@ async def test_an_answer_that_is_lost_while_leasing_is_not_forgotten(ledger: Sql
 
     assert await leased(ledger) == []
     assert await leased(ledger) == ["c1"]
+
+
+async def test_what_an_owner_took_that_had_slept_too_long_is_left_to_others_when_it_dies(
+    ledger: SqlLedger, database: Database
+) -> None:
+    """It was taken off the owners while it slept, took more when it woke up, and died before it renewed its lease."""
+    heir = SqlLedger(database)
+    await heir.start(40_000)
+    await heir.lease(now_ms=40_000, entries_max=10)
+    await ledger.take([a_taking("c1")], now_ms=40_001)
+
+    await heir.renew(60_000)
+    before = await leased(heir, 60_000)
+    after = await leased(heir, 70_002)
+
+    assert before == []
+    assert after == ["c1"]
