@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -168,8 +169,11 @@ class SimulatedBackbone:
             for _ in range(times):
                 await self._taken(reader, topic, partition, batch)
             offset = batch[-1].offset + 1
-            done = Committed(offset)
-            await self._kept(lambda done=done: self._stage.log.commit_offset(group, topic, partition, done))  # type: ignore[misc]
+            await self._kept(partial(self._commit, group, place, Committed(offset)))
+
+    def _commit(self, group: str, place: Place, done: Committed) -> None:
+        self._stage.coordinator.check_holder(group, place, self._process)
+        self._stage.log.commit_offset(group, *place, done)
 
     async def _fetch(self, place: Place, offset: int) -> Sequence[Record]:
         log, setting = self._stage.log, self._stage.setting

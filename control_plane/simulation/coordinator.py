@@ -5,6 +5,7 @@ A partition goes to its next owner once the former one has let go of it, or was 
 
 from collections.abc import Sequence
 
+from control_plane.errors import BackboneUnavailable
 from control_plane.simulation.event_loop import Process
 from control_plane.simulation.log import Place
 from control_plane.simulation.trace import Trace
@@ -42,6 +43,11 @@ class Coordinator:
         """A member has let go of a place."""
         if self._holders.get((group, place)) is member:
             del self._holders[group, place]
+
+    def check_holder(self, group: str, place: Place, member: Process) -> None:
+        """Raises BackboneUnavailable when a member no longer has a place: it must not say how far it has come."""
+        if self._holders.get((group, place)) is not member:
+            raise BackboneUnavailable(f"{place} of {group} is somebody else's by now. No offset was committed.")
 
     def leave(self, member: Process) -> None:
         """A member has gone, and says so."""

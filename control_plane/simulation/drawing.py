@@ -40,20 +40,10 @@ POISON: tuple[bytes, ...] = (
 )
 
 _OWNER_CALLS = {"atomic": ("log.commit",), "stepwise": ("log.rows", "log.outputs", "log.offset")}
+_ACTING_CALLS = ("ledger.take", "ledger.begin", "ledger.finish", "target.ask", "target.answer", "log.append")
 _OTHER_CALLS = (
-    "log.claim",
-    "log.fetch",
-    "log.append",
-    "group.offset",
-    "ledger.take",
-    "ledger.lease",
-    "ledger.begin",
-    "ledger.finish",
-    "ledger.published",
-    "ledger.release",
-    "target.ask",
-    "target.answer",
-    "target.look",
+    *("log.claim", "log.fetch", "group.offset"),
+    *("ledger.lease", "ledger.published", "ledger.release", "target.look"),
 )
 _HOW: tuple[How, ...] = ("die before", "die after", "freeze", "lose request", "lose answer", "delay")
 _ENGINES: tuple[What, ...] = ("engine down", "engine slow", "engine undefined", "engine garbage")
@@ -215,15 +205,16 @@ def _wire(number: int, sent: _Sent, setting: Setting) -> Input:
 
 
 def _strikes(setting: Setting, random: Random) -> Iterator[Strike]:
-    """Calls that go wrong. Crashes within the one write come most often: that is where exactness is made."""
-    owner_calls = _OWNER_CALLS[setting.order]
+    """Calls that go wrong. Most often it is those by which the one write is made, and those around an act: there
+    exactness is made."""
+    calls = (_OWNER_CALLS[setting.order], _ACTING_CALLS, _OTHER_CALLS)
     for _ in range(random.randint(*FAULTS)):
         at_ms = random.randint(1_500, setting.active_ms)
         if random.random() < 0.08:
             call = random.choice(("executors.take", "agents.take"))
             yield Strike(at_ms=at_ms, call=call, how="again", times=random.randint(2, AGAIN_MAX))
             continue
-        call = random.choice(owner_calls) if random.random() < 0.5 else random.choice(_OTHER_CALLS)
+        call = random.choice(random.choices(calls, (45, 40, 15))[0])
         how = random.choice(_HOW)
         delays_ms = (1_500, 5_000, 9_000) if how == "freeze" else (100, 800, 3_000)
         yield Strike(at_ms=at_ms, call=call, how=how, delay_ms=random.choice(delays_ms))
