@@ -4,7 +4,6 @@ import asyncio
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -92,7 +91,10 @@ class OpaProcess:
 
 
 class Grounds:
-    """A thread with an event loop on which bundles are served and questions are put."""
+    """An event loop on which bundles are served and questions are put: it turns while something is done on it.
+
+    On the thread of the test, because what regorus makes there must not be freed on another one.
+    """
 
     def __init__(self, key: BundleKey = KEY) -> None:
         self.shelf = BundleShelf(key)
@@ -100,9 +102,7 @@ class Grounds:
         """What is served instead of the bundle, with the status beside it."""
         self.spoil_status = 200
         self.pulls = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        self._runner = asyncio.Runner()
         self._server: uvicorn.Server
         self._serving: asyncio.Task[None]
         self.do(self._serve())
@@ -112,9 +112,13 @@ class Grounds:
         """What an OPA that pulls from here is started with."""
         return opa_config(f"http://127.0.0.1:{self._port}", KEY)
 
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
+    def do(self, work: Coroutine[Any, Any, T], patience_s: float = 2 * PATIENCE_S) -> T:
         """Run something on the loop, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * PATIENCE_S)
+        return self._runner.run(asyncio.wait_for(work, patience_s))
+
+    def turn(self, seconds: float = 0.01) -> None:
+        """Serve whoever pulls."""
+        self.do(asyncio.sleep(seconds))
 
     def hold(self, policies: PolicySet) -> None:
         """Offer a policy set, unless it is offered already. Raises InvalidWorkspace."""
@@ -138,9 +142,7 @@ class Grounds:
     def close(self) -> None:
         """Stop serving."""
         self.do(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._runner.close()
 
     async def _serve(self) -> None:
         app = FastAPI()

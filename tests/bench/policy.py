@@ -55,7 +55,8 @@ def main() -> None:
             judged = next(judged_sets())
             found = relocated(judged)
             grounds.do(_held(grounds, found))
-            asyncio.run(_measure(judged, found, [process.url for process in processes], arguments))
+            measuring = _measure(judged, found, [process.url for process in processes], arguments)
+            grounds.do(measuring, patience_s=3_600)
         finally:
             for process in processes:
                 process.kill()

@@ -54,7 +54,7 @@ class Scene:
         begun = time.monotonic()
         while not holds():
             assert time.monotonic() - begun < PATIENCE_S
-            time.sleep(0.01)
+            self.grounds.turn()
         return time.monotonic() - begun
 
     def said(self) -> str:
