@@ -62,11 +62,12 @@ class Sent:
 
 @dataclass(kw_only=True)
 class Found:
-    """What the log holds. Letters by where their record stood, commands by subject, outcomes likewise."""
+    """What the log holds. Letters by where their record stood, commands by subject, and how many outcomes of each."""
 
     letters: dict[tuple[int, int], set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     commands: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     outcomes: Counter[str] = field(default_factory=Counter)
+    outcome_ids: set[str] = field(default_factory=set)
 
     @property
     def buried(self) -> int:
@@ -227,9 +228,8 @@ class Life:
 
 
 class _Outcome(msgspec.Struct):
-    type: str = ""
+    id: str = ""
     subject: str = ""
-    source: str = ""
 
 
 _outcome = msgspec.json.Decoder(_Outcome)
@@ -243,7 +243,11 @@ def _note(found: Found, topic: str, value: bytes) -> None:
         letter = decode(value, DeadLetter)
         found.letters[letter.partition, letter.offset].add((letter.lineage.message_id, letter.code))
     elif topic == topics.EVENTS and b'"command.succeeded"' in value and b'"source":"setpoint"' in value:
-        found.outcomes[_outcome.decode(value).subject] += 1
+        outcome = _outcome.decode(value)
+        # Whoever dies before it knows that an outcome is out says the same one again.
+        if outcome.id not in found.outcome_ids:
+            found.outcome_ids.add(outcome.id)
+            found.outcomes[outcome.subject] += 1
 
 
 def subjects(count: int, name: str) -> Sequence[str]:
