@@ -16,8 +16,8 @@ from control_plane.errors import BackboneUnavailable, InvalidSettings
 
 FENCE_TIMEOUT_S = 20.0
 """For one partition. A broker that starts may take some seconds until it knows its transactional ids."""
-LAST_SENDS_S = 30.0
-"""How long a producer that is let go may take to end; nobody waits for it."""
+LAST_SENDS_S = 5.0
+"""How long a producer that is let go may take to end; only who closes the log waits for it."""
 
 NewProducer = Callable[[str], AIOKafkaProducer]
 """A producer with a transactional id, not started."""
@@ -106,4 +106,6 @@ async def _stopped(producer: AIOKafkaProducer, starting: "asyncio.Task[None] | N
             await producer.stop()
     except (KafkaError, TimeoutError):
         # Its records were refused or given up, which those who sent them have heard.
+        if producer._sender.sender_task is not None:
+            producer._sender.sender_task.cancel()
         await producer.client.close()
