@@ -13,6 +13,7 @@ from sqlalchemy import TextClause
 from control_plane.adapters.sql.dialect import Fragments
 
 _IN_BATCH = "IN (SELECT j.value->>0 FROM {each})"
+_OWNER = "INSERT INTO ledger_owners (owner, lease_until_ms) VALUES (:owner, :until_ms) ON CONFLICT (owner)"
 _ENTRY = "SELECT command_id, body, attempts, state, begun_ms FROM ledger AS e WHERE state < 2 AND state < 3 AND "
 _OUTCOME = (
     "SELECT command_id, body, status, detail, attempts, begun_ms, finished_ms FROM ledger "
@@ -53,14 +54,8 @@ class LedgerStatements:
         each = pieces.each
         in_batch = _IN_BATCH.format(each=each)
         return cls(
-            announce=sa.text(
-                "INSERT INTO ledger_owners (owner, lease_until_ms) VALUES (:owner, :until_ms) "
-                "ON CONFLICT (owner) DO UPDATE SET lease_until_ms = excluded.lease_until_ms"
-            ),
-            appear=sa.text(
-                "INSERT INTO ledger_owners (owner, lease_until_ms) VALUES (:owner, :until_ms) "
-                "ON CONFLICT (owner) DO NOTHING"
-            ),
+            announce=sa.text(f"{_OWNER} DO UPDATE SET lease_until_ms = excluded.lease_until_ms"),
+            appear=sa.text(f"{_OWNER} DO NOTHING"),
             others=sa.text(
                 "SELECT owner FROM ledger_owners WHERE owner <> :owner UNION "
                 "SELECT owner FROM ledger WHERE state < 3 AND owner IS NOT NULL AND owner <> :owner"
