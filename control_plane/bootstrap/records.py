@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from control_plane.adapters.faust import KafkaMarks, TopicFinding, open_log_reader, open_log_tail
 from control_plane.adapters.faust import topic_findings as found_on
+from control_plane.adapters.faust.partitioner import partition_of
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.bootstrap.workshop import compile_tools
 from control_plane.messages import topics
+from control_plane.partition import Home
 from control_plane.ports.backbone import LOOP_GROUP
 from control_plane.ports.log_reader import LogReader, LogTail
 from control_plane.replay import Instant, Report
@@ -37,16 +39,22 @@ def topic_findings(settings: Settings) -> Sequence[TopicFinding]:
     return found_on(settings.backbone, partitions=settings.partitions, security=settings.kafka)
 
 
+def home_on(partitions: int) -> Home:
+    """Where subjects are at home on a log with so many partitions."""
+    return lambda subject: partition_of(subject.encode(), partitions)
+
+
 async def replay(reader: LogReader) -> Report:
     """Run the log through the same versions once more and compare. Raises ContinuityBroken, DataDamaged."""
     # Before anything else is read: whatever the loop had said by then must be there.
+    partitions = reader.partitions(topics.EVENTS)
     committed = {
         partition: offset
-        for partition in range(reader.partitions(topics.EVENTS))
+        for partition in range(partitions)
         if (offset := reader.committed_offset(LOOP_GROUP, topics.EVENTS, partition)) is not None
     }
     controls = ControlLog.from_reader(reader, compile_tools(limited=False))
-    return await replay_log(reader, controls, RegorusEngine(), committed=committed)
+    return await replay_log(reader, controls, RegorusEngine(), committed=committed, home=home_on(partitions))
 
 
 async def instant(reader: LogReader, event_id: str, agent: str) -> Instant | None:

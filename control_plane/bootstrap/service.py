@@ -20,7 +20,7 @@ from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
 from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.readiness import Following, until_ready
-from control_plane.bootstrap.records import open_marks, open_reader, open_tail
+from control_plane.bootstrap.records import home_on, open_marks, open_reader, open_tail
 from control_plane.bootstrap.ruling import EMBEDDED, EmbeddedRuling, ruling_for
 from control_plane.bootstrap.slow import SlowEnd
 from control_plane.bootstrap.stores import Stores
@@ -195,7 +195,12 @@ class Service:
     def _join(self, controls: ControlLog) -> None:
         if "loop" in self.roles:
             assert self._ruling is not None, "who rules is known before anybody is asked"
-            self._partitions = Partitions(engine=self._ruling.engine, controls=controls, observer=self._observers)
+            self._partitions = Partitions(
+                engine=self._ruling.engine,
+                controls=controls,
+                observer=self._observers,
+                home=home_on(self.settings.partitions),
+            )
             self.backbone.own_events(self._partitions)
             self._telemetry.watch_partitions(self._partitions.owned)
         if "agents" in self.roles:

@@ -6,7 +6,7 @@ code.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Protocol
 
@@ -45,6 +45,10 @@ FAULTS_WAITED_OUT_MAX = 1_500
 _OF_THE_OWNER = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, PARTITION_CLAIMED})
 
 
+Home = Callable[[str], int]
+"""The partition that a subject belongs to."""
+
+
 class Observer(Protocol):
     """Who is told what the loop did: telemetry and the live view. Must not raise and must not wait."""
 
@@ -62,8 +66,17 @@ class _Silent:
 class Partitions:
     """The owner that the backbone calls (`ports.backbone.Owner`)."""
 
-    def __init__(self, *, engine: PolicyEngine, controls: ControlsSource, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        engine: PolicyEngine,
+        controls: ControlsSource,
+        observer: Observer | None = None,
+        home: Home | None = None,
+    ) -> None:
+        """Without `home` a subject is at home wherever it is first heard of."""
         self._engine = engine
+        self._home = home
         self._controls = controls
         self._observer = observer or _Silent()
         self._held: dict[int, Held] = {}
@@ -195,6 +208,8 @@ class Partitions:
             self._repeat(held, batch, touched, record, event)
             return
         try:
+            if touched.row.applied < 0:
+                self._check_home(held, subject)
             done, faulty = await self._step(held, touched.row, event, record)
         except InvalidMessage as exc:
             self._bury(held, batch, record, exc, subject=event.subject)
@@ -213,6 +228,18 @@ class Partitions:
         for letter in found.letters:
             self._observer.dead_lettered(letter)
         self._observer.stepped(event, done)
+
+    def _check_home(self, held: Held, subject: str) -> None:
+        """One subject is one row: somebody else's partitioner must not make it two. Asked before there is a row."""
+        home = self._home(subject) if self._home is not None else held.number
+        if home != held.number:
+            raise InvalidMessage(
+                "wrong_partition",
+                f"{subject} belongs to partition {home}, and the record stands in {held.number}",
+                field="subject",
+                cure="Write with the subject as key, and the partitioner of Kafka's Java clients (murmur2). "
+                "`setpoint dlq redrive` puts this one where it belongs.",
+            )
 
     def _repeat(self, held: Held, batch: Batch, touched: Touched, record: Record, event: Event) -> None:
         """A record that the row knows: what it still holds for it goes out again, and what was never folded is buried

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from control_plane.messages import topics
-from control_plane.partition import Partitions
+from control_plane.partition import Home, Partitions
 from control_plane.ports.backbone import BATCH_RECORDS_MAX, Output, Record, Start
 from control_plane.ports.controls_source import ControlsSource
 from control_plane.ports.log_reader import LogReader
@@ -22,11 +22,13 @@ async def replay(
     *,
     committed: Mapping[int, int] | None = None,
     batch_records: int = BATCH_RECORDS_MAX,
+    home: Home | None = None,
 ) -> Report:
     """Fold `events.v1` again from its beginning and compare all that follows with what was recorded.
 
     `committed` is the loop's next offset in each partition, where it is known: below it, whatever is missing is a
-    difference. Without it the end of each partition may be missing; see `comparison`. Reading blocks the event loop.
+    difference. Without it the end of each partition may be missing; see `comparison`. `home` is the live loop's.
+    Reading blocks the event loop.
 
     Raises ContinuityBroken when the log does not begin at its beginning, or lacks controls; DataDamaged.
     """
@@ -37,7 +39,7 @@ async def replay(
     rows: list[tuple[int, bytes, bytes]] = []
     records = answers = 0
     for partition in range(reader.partitions(topics.EVENTS)):
-        fold = Fold(partition, Partitions(engine=pinned_engine, controls=pinned_controls))
+        fold = Fold(partition, Partitions(engine=pinned_engine, controls=pinned_controls, home=home))
         processed_below = (committed or {}).get(partition, 0)
         await fold.begin()
         for batch in batches(whole_partition(reader, topics.EVENTS, partition), batch_records, processed_below):

@@ -397,3 +397,16 @@ async def test_controls_that_were_lost_with_the_log_are_adopted_anew() -> None:
     await world.partitions.assigned(0, Rows(), start(mark=mark, generation=1))
 
     assert world.partitions.owned() == {0: ""}
+
+
+async def test_a_subject_that_belongs_to_another_partition_gets_no_second_row_here() -> None:
+    world = World()
+    world.partitions = Partitions(engine=world.engine, controls=world.source, home=lambda _subject: 3)
+    world.lane = Lane(world.log, 0, world.partitions, "atomic")
+    await world.begin()
+
+    world.send(GOOD)
+    await world.settle()
+
+    assert world.letters() == [("wrong_partition", "subject")]
+    assert (world.log.rows[0], world.said(topics.DECISIONS)) == ({}, [])
