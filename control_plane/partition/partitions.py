@@ -208,8 +208,6 @@ class Partitions:
             self._repeat(held, batch, touched, record, event)
             return
         try:
-            if touched.row.applied < 0:
-                self._check_home(held, subject)
             done, faulty = await self._step(held, touched.row, event, record)
         except InvalidMessage as exc:
             self._bury(held, batch, record, exc, subject=event.subject)
@@ -268,6 +266,8 @@ class Partitions:
 
     async def _asked(self, held: Held, row: Row, event: Event, record: Record) -> tuple[Done, bool]:
         controls = _admit(held.controls, event, record)
+        if row.applied < 0:
+            self._check_home(held, row.subject)
         rows, faulty = held.rows, False
         fleets = KnownFleets(rows.fleets, rows.told, record.recorded_ms) if held.sees_fleets(row.subject) else NO_FLEETS
         heard, place = rows.told.heard, (held.number, held.mark.generation)
