@@ -161,8 +161,8 @@ class RateCondition(_Strict, frozen=True):
 
 
 class ProposalDefinition(_Strict, frozen=True):
-    """What a rule proposes when it fires. `because` may hold {expressions}, and so may `subject`: another one to act on,
-    as kind/name."""
+    """What a rule proposes when it fires. `because` may hold {expressions}, and so may `subject`: another one to act
+    on, as kind/name."""
 
     intent: Name
     because: Annotated[str, Meta(min_length=1, max_length=500)]

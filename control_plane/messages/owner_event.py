@@ -1,4 +1,4 @@
-"""What the owner of a partition of `events.v1` says in it about the partition itself: of its taking, of time, of controls.
+"""What the owner of a partition of `events.v1` says in it of the partition itself: its taking, time, its controls.
 
 Nothing here is about a subject of the user's. Caretaker and backbones append these; the loop believes them only from
 Setpoint itself.
