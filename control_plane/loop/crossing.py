@@ -12,6 +12,7 @@ from control_plane.loop.arrival import Arrival
 from control_plane.messages import Decision, Event, Proposed, Reason
 from control_plane.messages.event import TICK
 from control_plane.messages.proposed import Origin
+from control_plane.messages.wire import ms_of
 from state.rows import Row
 
 ORIGINS_PER_ROW_MAX: Final = 256
@@ -34,6 +35,7 @@ def proposed(decision: Decision, event: Event, arrival: Arrival, row: Row, n: in
     """A decision on its way to another subject's partition, the n-th of this step."""
     step = trail_step(decision.agent, decision.subject, decision.intent)
     by_tick = event.type == TICK
+    fact_ms = ms_of(event.occurred_at) if decision.fact_ms is None else decision.fact_ms
     return Proposed(
         # Of one tick many rows speak.
         lineage=event.lineage.returning(f"proposed/{row.subject}/{decision.agent}/{n}/{decision.subject}", step),
@@ -42,7 +44,7 @@ def proposed(decision: Decision, event: Event, arrival: Arrival, row: Row, n: in
         context_id="",
         agent=decision.agent,
         agent_version=decision.agent_version,
-        decisions=(decision,),
+        decisions=(replace(decision, fact_ms=fact_ms),),
         origin=Origin(arrival.partition, arrival.generation, arrival.offset, n, row.subject if by_tick else ""),
     )
 

@@ -25,12 +25,15 @@ class Expectation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Decision(Struct, frozen=True, kw_only=True):
     """One agent's wish to do one thing to one subject. `occurred_ms` is log time, milliseconds since the epoch.
 
+    `fact_ms`, likewise, is when the event happened that the agent was shown, where the decision comes as an event of
+    its own: from a slow agent, or about another subject.
     `prompt_hash` identifies all that a language model was told beside the context.
     """
 
     lineage: Lineage
     subject: str
     occurred_ms: int
+    fact_ms: int | None = None
     agent: str
     agent_version: str
     intent: str

@@ -103,6 +103,12 @@ class History:
             return None
         return placed[-1] if placed[0].event.type == TICK else placed[0]
 
+    def shown(self, command: Command) -> Event | None:
+        """The event that the agent was shown, wherever and whenever it decided."""
+        decision = self.decisions.get(command.decision_id)
+        placed = self.by_id.get(decision.lineage.causation_id or "", ()) if decision is not None else ()
+        return placed[0].event if placed else None
+
     def lineages(self) -> Iterator[tuple[str, Lineage]]:
         """Of all that the loop said, with its subject."""
         said: tuple[dict[str, Any], ...] = (self.contexts, self.decisions, self.verdicts, self.commands, self.effects)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from control_plane.catalogue import Controls
 from control_plane.causality.lineage import HOP_COUNT_MAX, trail_step
 from control_plane.messages import Command, Question, topics
-from control_plane.messages.event import DECISION_PROPOSED, TICK
+from control_plane.messages.event import TICK
 from control_plane.messages.wire import ms_of
 from control_plane.ports.backbone import LOOP_GROUP
 from control_plane.replay import render, replay, state_hash
@@ -209,11 +209,10 @@ def _fresh(history: History, subject: Subject, stale: frozenset[str], findings: 
     """Nothing is done on an event that is older than the intent allows."""
     wrong = []
     for id, command in history.commands.items():
-        place = history.given_at(command)
-        # Of a decision that was made apart the guard knows when its agent looked, not how old the event was even then.
-        if id in stale or place is None or place.event.type in (TICK, DECISION_PROPOSED):
+        shown = history.shown(command)
+        if id in stale or shown is None or shown.type == TICK:
             continue
-        age_ms = command.occurred_ms - ms_of(place.event.occurred_at)
+        age_ms = command.occurred_ms - ms_of(shown.occurred_at)
         if age_ms > _controls(command, subject).intents[command.intent].context_age_max_ms:
             wrong.append(command)
     findings.wrong("I5", "commands on stale events", [c.lineage.message_id for c in wrong], [c.subject for c in wrong])

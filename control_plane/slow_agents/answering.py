@@ -20,7 +20,7 @@ from control_plane.loop.deliberation import as_recorded
 from control_plane.messages import Context, Decision, Proposed, topics
 from control_plane.messages.decision import DECISIONS_PER_EVENT_MAX
 from control_plane.messages.subject import check_target
-from control_plane.messages.wire import decode_context, decode_event, encode
+from control_plane.messages.wire import decode_context, decode_event, encode, ms_of
 from control_plane.ports.agent import SLOW_ANSWER_MAX_MS, NoDecision, SlowAgent
 from control_plane.ports.backbone import Output, Record
 from control_plane.slow_agents.journal import PROBLEM_CHARS_MAX, ContextJournal, Outside, code_of
@@ -94,6 +94,7 @@ class SlowAgents:
             _log.error("a context cannot be read, so nobody was asked", extra={"record": place, "why": str(exc)})
             return
         decisions, code, problem = await self._decided(context, record)
+        fact_ms = ms_of(context.event.occurred_at)
         proposed = Proposed(
             # It comes back into the loop, so that agents which hear of answers cannot go round for ever.
             lineage=context.lineage.returning("proposed", trail_step(context.agent, context.subject.id, "")),
@@ -102,7 +103,7 @@ class SlowAgents:
             context_id=context.lineage.message_id,
             agent=context.agent,
             agent_version=context.agent_version,
-            decisions=decisions,
+            decisions=tuple(replace(decision, fact_ms=fact_ms) for decision in decisions),
             problem=problem,
             code=code,
         )

@@ -287,6 +287,16 @@ class TestSlowAgents:
         assert isinstance(said[0], Decision)
         assert said[0].controls_revision == loop.controls.revision
 
+    def test_its_answer_rests_on_the_event_that_it_was_shown_however_new_the_answer_is(self) -> None:
+        loop = self.loop()
+        (context,) = self.asked(loop)
+        answer = self.answer(context)
+        of_old = replace(answer.decisions[0], fact_ms=NOW_MS - 600_001)
+
+        said = loop.come_back(replace(answer, decisions=(of_old,)), 5)
+
+        assert [found.reasons[0].code for found in said if isinstance(found, Verdict)] == ["stale_event"]
+
     def test_an_answer_counts_once(self) -> None:
         loop = self.loop()
         (context,) = self.asked(loop)
