@@ -116,14 +116,15 @@ class SimulatedLedger:
         met: set[str] = set()
         for taking in batch:
             command_id = taking.command.lineage.message_id
+            highest = self._books.epochs.get(taking.partition, 0)
+            self._books.epochs[taking.partition] = max(highest, taking.epoch)
             if command_id in self._books.lines or command_id in met:
                 known += 1
                 continue
             met.add(command_id)
-            if taking.epoch < self._books.epochs.get(taking.partition, 0):
+            if taking.epoch < highest:
                 stale += 1
                 continue
-            self._books.epochs[taking.partition] = taking.epoch
             fresh.append(taking)
         leased = self._put(fresh, now_ms, lease)
         return Taken(leased=leased, waiting=len(fresh) - len(leased), known=known, stale=stale)

@@ -78,6 +78,15 @@ async def test_a_known_id_is_recognised_before_its_epoch_is_judged(ledger: SqlLe
     assert (again.known, again.stale) == (1, 0)
 
 
+async def test_a_known_id_tells_of_its_owners_epoch_as_well(ledger: SqlLedger) -> None:
+    await ledger.take([a_taking("c1", epoch=4)], now_ms=NOW)
+    await ledger.take([a_taking("c1", epoch=6)], now_ms=NOW)
+
+    stale = await ledger.take([a_taking("c2", epoch=5)], now_ms=NOW)
+
+    assert (stale.leased, stale.stale) == ((), 1)
+
+
 async def test_the_epoch_counts_within_a_batch_too(ledger: SqlLedger) -> None:
     taken = await ledger.take([a_taking("c1", epoch=4), a_taking("c2", epoch=3)], now_ms=NOW)
 
