@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from control_plane.adapters.faust import FaustBackbone
-from control_plane.adapters.system import SystemClock
+from control_plane.adapters.system import SharedClock, SystemClock
 from control_plane.adapters.telemetry import Telemetry
 from control_plane.api.door import Door
 from control_plane.bootstrap.acting import start_dispatch
@@ -237,10 +237,12 @@ class Service:
         return self.settings.backbone.startswith("embedded://")
 
     async def _start_dispatch(self) -> None:
+        ledger = await self._stores.ledger(sole=self._is_alone)
         self._dispatch = await start_dispatch(
-            await self._stores.ledger(sole=self._is_alone),
+            ledger,
             backbone=self.backbone,
-            clock=self._clock,
+            # Owners of one ledger end each other's leases, so they go by one clock: the database's.
+            clock=self._clock if self._is_alone else SharedClock(await ledger.now_ms()),
             desk=self.desk,
             workspace=self.workspace,
             follower=self._follower,

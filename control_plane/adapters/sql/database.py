@@ -82,6 +82,11 @@ class Database:
         except (DatabaseAway, DBAPIError, OSError, TimeoutError) as exc:
             raise self._judged(exc) from exc
 
+    async def now_ms(self) -> int:
+        """The database's own time, milliseconds since the epoch. Raises Unreachable."""
+        statement = sa.text(f"SELECT {self.fragments.now_ms}")
+        return await self.read(lambda connection: int(connection.execute(statement).scalar_one()))
+
     async def close(self) -> None:
         """Write what waits, and let go."""
         await self._writer.close()

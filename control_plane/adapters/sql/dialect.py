@@ -39,10 +39,18 @@ class Fragments:
 
     each: str
     """The rows of a batch that was packed into JSON, as a table `j`: `j.value->>0` is the first value of a row."""
+    now_ms: str
+    """The database's own time."""
 
 
-_SQLITE = Fragments(each="json_each(:batch) AS j")
-_POSTGRESQL = Fragments(each="jsonb_array_elements(CAST(:batch AS jsonb)) AS j(value)")
+_SQLITE = Fragments(
+    each="json_each(:batch) AS j",
+    now_ms="CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+)
+_POSTGRESQL = Fragments(
+    each="jsonb_array_elements(CAST(:batch AS jsonb)) AS j(value)",
+    now_ms="CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+)
 
 
 def fragments_of(dialect_name: str) -> Fragments:

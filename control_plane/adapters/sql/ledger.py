@@ -5,7 +5,7 @@ of rows asked for does it look closer.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 from uuid import uuid4
 
@@ -58,6 +58,13 @@ class SqlLedger:
                 self._bury(connection, connection.execute(self._sql.others, {"owner": self.owner}).scalars().all())
 
         await self._write(work)
+
+    async def now_ms(self) -> int:
+        """The database's time, which all owners share. Raises LedgerUnavailable."""
+        try:
+            return await self._database.now_ms()
+        except Unreachable as exc:
+            raise _unavailable(exc) from exc
 
     async def renew(self, now_ms: int) -> None:
         await self._write(lambda connection: self._announce(connection, now_ms))
@@ -140,10 +147,7 @@ class SqlLedger:
         try:
             return await self._database.write(in_turn)
         except Unreachable as exc:
-            raise LedgerUnavailable(
-                f"The ledger cannot be written ({exc}), so nothing is done until it can. Commands stay in the log; "
-                "acting goes on by itself. Check the database named by `store` and the space on its disk."
-            ) from exc
+            raise _unavailable(exc) from exc
 
     def _announce(self, connection: Connection, now_ms: int) -> None:
         connection.execute(self._sql.announce, {"owner": self.owner, "until_ms": now_ms + self._lease_ms})
@@ -164,7 +168,7 @@ class SqlLedger:
 
     def _take(self, connection: Connection, batch: Sequence[Taking], now_ms: int, lease: bool) -> Taken:
         fresh = self._unknown(connection, batch)
-        standing = self._in_force(connection, fresh)
+        standing = self._in_force(connection, batch, {id(taking) for taking in fresh})
         busy = self._busy(connection, standing) if lease else frozenset()
         owners = [self.owner if lease and storable(t.command.subject) not in busy else None for t in standing]
         self._insert(connection, standing, owners, now_ms)
@@ -188,11 +192,12 @@ class SqlLedger:
                 fresh.append(taking)
         return fresh
 
-    def _in_force(self, connection: Connection, fresh: Sequence[Taking]) -> Sequence[Taking]:
-        """Without those of an epoch that is over. Within a batch the log's order counts."""
+    def _in_force(self, connection: Connection, batch: Sequence[Taking], fresh: Set[int]) -> Sequence[Taking]:
+        """The fresh ones, by identity, without those of an epoch that is over. Within a batch the log's order counts.
+        A command that is known tells of its owner's epoch as well."""
         highest: dict[int, int] = {}
         standing, raised = [], set()
-        for taking in fresh:
+        for taking in batch:
             if taking.partition not in highest:
                 found = connection.execute(self._sql.epoch, {"log_partition": taking.partition}).scalar()
                 highest[taking.partition] = found or 0
@@ -201,7 +206,8 @@ class SqlLedger:
             if taking.epoch > highest[taking.partition]:
                 highest[taking.partition] = taking.epoch
                 raised.add(taking.partition)
-            standing.append(taking)
+            if id(taking) in fresh:
+                standing.append(taking)
         for partition in sorted(raised):
             connection.execute(self._sql.raise_epoch, {"log_partition": partition, "epoch": highest[partition]})
         return standing
@@ -267,6 +273,13 @@ class SqlLedger:
         by_id = {one.command_id: one for one in asked}
         standing = connection.execute(self._sql.standing, batch).all()
         return frozenset(row.command_id for row in standing if still_so(row, by_id[row.command_id]))
+
+
+def _unavailable(exc: Unreachable) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"The ledger cannot be written ({exc}), so nothing is done until it can. Commands stay in the log; "
+        "acting goes on by itself. Check the database named by `store` and the space on its disk."
+    )
 
 
 def _changed(outcome: CursorResult[Any]) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -299,3 +300,12 @@ def test_what_is_open_is_indexed_alone_on_other_databases_too() -> None:
 
     partial = {line.split()[2]: line.partition(" WHERE ")[2] for line in said if "CREATE INDEX ledger" in line}
     assert partial == {"ledger_live": "state < 2", "ledger_open": "state < 3"}
+
+
+async def test_it_says_what_time_it_is(database: Database) -> None:
+    before_ms = time.time_ns() // 1_000_000
+
+    now_ms = await database.now_ms()
+
+    # The real servers of a test run on this machine.
+    assert before_ms - 10 <= now_ms <= time.time_ns() // 1_000_000 + 10
