@@ -1,6 +1,5 @@
 """Hands a simulation the real parts: policy engine, expressions, rules, executors role, and a compiled workspace."""
 
-import logging
 import multiprocessing
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -53,8 +52,6 @@ def subject_of(root: Path, name: str) -> Subject:
 
 def bench_of(root: Path | None) -> Bench:
     """What seeds are run on: a workspace, or the built-in ones. Raises InvalidWorkspace."""
-    # What the real code logs of faults that are meant is of no use to anybody.
-    logging.getLogger("control_plane").setLevel(logging.CRITICAL)
     if root is not None:
         return Bench([subject_of(root, str(root))], real_parts())
     with as_file(files("control_plane.simulation") / "ground") as ground:

@@ -46,7 +46,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    dlq = group_of("Dead letters: what could not be processed, and what to do about it.")
+    dlq = group_of("Dead letters: what could not be processed, and its cure.")
     dlq.command("list")(dlq_list)
     dlq.command("show")(dlq_show)
     dlq.command("redrive")(dlq_redrive)

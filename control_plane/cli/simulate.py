@@ -42,7 +42,7 @@ def simulate(
     trace: Annotated[bool, typer.Option("--trace", help="Print what happened in each run, and its hash.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the real loop in a simulated world in which everything goes wrong.
+    """Run the real loop in a world where everything goes wrong.
 
     Time is virtual and all chance comes from the seed: crashes, lost answers, pauses, wrong clocks, policy engine,
     database and log away, poison and repeated events. After each run the log and the world are judged. Exit code 1 on a

@@ -24,6 +24,15 @@ ROUTES = [
     ("GET", "/v1/flows/none", 404),
     ("GET", "/v1/subjects/service/none", 404),
     ("GET", "/v1/dead-letters", 200),
+    ("POST", "/v1/dead-letters/redrive", 400),
+    ("POST", "/v1/dead-letters/discard", 400),
+    ("GET", "/v1/dead-letters/none", 404),
+    ("POST", "/v1/dead-letters/none/redrive", 404),
+    ("POST", "/v1/dead-letters/none/discard", 404),
+    ("GET", "/v1/schemas", 200),
+    ("GET", "/v1/schemas/none", 404),
+    ("GET", "/v1/schemas/none/versions", 404),
+    ("POST", "/v1/partitions/none/continue", 422),
     ("POST", "/v1/proposals", 400),
     ("POST", "/v1/commands/none/cancel", 404),
     ("GET", "/v1/controls", 200),
@@ -48,6 +57,8 @@ def test_every_route_of_the_app_is_judged_here() -> None:
             path.replace("{id}", "{}")
             .replace("{name}", "{}")
             .replace("{correlation_id}", "{}")
+            .replace("{type}", "{}")
+            .replace("{number}", "{}")
             .replace("{subject}", "service/{}")
         )
         assert named in judged, f"{path} is in no test of the keys"

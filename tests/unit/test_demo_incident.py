@@ -102,4 +102,4 @@ def test_there_are_only_so_many_demos() -> None:
     ended = subprocess.run([*DEMO[:-1], "incidnt"], capture_output=True, text=True, timeout=PATIENCE_S)
 
     assert ended.returncode == 2
-    assert ended.stderr == "There is no demo incidnt. Choose one of: incident, orders.\n"
+    assert ended.stderr == "There is no demo incidnt. Choose one of: incident, orders, llm.\n"

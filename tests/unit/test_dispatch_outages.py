@@ -66,7 +66,7 @@ async def test_a_batch_that_the_ledger_could_not_take_comes_again(world: World) 
         raise LedgerUnavailable("the answer was lost")
 
     dispatch._ledger.take = lost_answer
-    dispatch._ledger._doubtful_entries = True
+    dispatch._ledger._doubts += 1
     with pytest.raises(LedgerUnavailable):
         await world.deliver(command("c1"))
 

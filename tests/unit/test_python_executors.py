@@ -44,14 +44,17 @@ BEHAVIOURS = {
 PERMIT = """
     package setpoint.permits.trying
 
-    allow contains {"code": "trying", "msg": "this is a trial"} if input.decision.subject.kind == "lamp"
+    allow contains {"code": "trying", "msg": "this is a trial"} if {
+        input.decision.subject.kind == "lamp"
+        input.decision.intent in {"notes", "blocks", "raises", "babbles"}
+    }
     """
 PERMIT_TEST = """
     package setpoint.permits.trying_test
 
     import data.setpoint.permits.trying
 
-    test_allows if count(trying.allow) == 1 with input as {"decision": {"subject": {"kind": "lamp"}}}
+    test_allows if count(trying.allow) == 1 with input as {"decision": {"intent": "notes", "subject": {"kind": "lamp"}}}
     """
 
 

@@ -71,7 +71,7 @@ def test_a_run_that_fails_is_told_as_a_short_story_with_the_command_that_repeats
     before, after = story["parts"]
     assert after < before
     assert f"--seeds 1 --first-seed {story['seed']}" in story["repeat"]
-    assert any("starts" in line for line in story["story"])
+    assert story["story"]
 
 
 def test_a_workspace_in_which_nothing_ever_acts_is_refused(tmp_path: Path) -> None:
