@@ -195,3 +195,18 @@ async def test_a_refusal_of_the_target_is_final(world: World) -> None:
     (outcome,) = await world.published(1)
 
     assert (outcome.status, outcome.attempts, outcome.detail) == ("failed", 1, "no such service")
+
+
+async def test_a_command_that_somebody_else_has_by_now_is_left_to_them(world: World) -> None:
+    dispatch = await world.up()
+    begin = dispatch._ledger.begin
+
+    async def lost_one(begins):
+        return await begin(begins) - {"c1"}
+
+    dispatch._ledger.begin = lost_one
+    await world.deliver(command("c1", "service/web-1"), command("c2", "service/web-2"))
+    (outcome,) = await world.published(1)
+
+    assert outcome.command_id == "c2"
+    assert world.target.effects == {"c2": 1}
