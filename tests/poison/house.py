@@ -34,6 +34,8 @@ FILES: dict[str, str] = {
     "setpoint.yaml": "apiVersion: setpoint/v1\nlisten: 127.0.0.1:0\npartitions: {partitions}\nbackbone: {backbone}\n",
     "intents/slow_down.yaml": (
         "intent: slow_down\nsubject_kind: machine\nexecutor: dry_run\nidempotent: true\ncontext_age_max: 24h\n"
+        # What a killed worker had leased is another's only once the lease has lapsed: by then 30 s are over.
+        "deadline: 10m\n"
     ),
     "rows/heat.yaml": f"row: heat\non: [{TYPE}]\nfields:\n  celsius: {{last: data.celsius}}\n",
     "agents/heat_guard.yaml": (
