@@ -7,6 +7,7 @@ started for the run and stopped after it (`services/`). What cannot be had says 
 import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,8 @@ PROGRAMS = Path(__file__).resolve().parent.parent / "services"
 CACHE = PROGRAMS.parent / ".services"
 START_TIMEOUT_S = 900
 """The first time, Maven fetches 45 MB and Go compiles OPA."""
+PORTS = (20_000, 32_000)
+PORTS_OF_A_PART_MAX = 6
 KAFKA_ADDRESS = os.environ.get("KAFKA_FOR_TESTS", "127.0.0.1:19092")
 
 
@@ -163,11 +166,19 @@ KAFKA, OPA, POSTGRES, TOXIPROXY = PARTS
 
 
 def free_port() -> int:
-    """A port that nobody listens on. Somebody may take it before we do: then the start says so."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, nor on those after it that a broker, or three of them, take as well. It lies below
+    those that systems give to outgoing connections, so that none of these takes it before we do."""
+    while True:
+        port = random.randrange(*PORTS)
+        with contextlib.ExitStack() as held:
+            try:
+                for number in range(port, port + PORTS_OF_A_PART_MAX):
+                    probe = held.enter_context(socket.socket())
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", number))
+            except OSError:
+                continue
+            return port
 
 
 def answers(host: str, port: int) -> bool:
