@@ -12,13 +12,12 @@ from msgspec import Meta, Struct
 from pydantic import BaseModel, Field
 
 from control_plane.api import gathering, reading, shapes
+from control_plane.api.bodies import decoded
 from control_plane.api.paging import FILTER_CHARS_MAX
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
-from control_plane.errors import InvalidMessage
 from control_plane.messages import Command, topics
 from control_plane.messages.cancellation import BECAUSE_CHARS_MAX, Cancellation, cancellation, event_of
-from control_plane.messages.envelope import invalid
 from control_plane.messages.wire import decode
 from control_plane.ports.audit import Kept
 
@@ -47,6 +46,9 @@ class _Wish(Struct, frozen=True, forbid_unknown_fields=True):
     because: Annotated[str, Meta(max_length=BECAUSE_CHARS_MAX)] = ""
 
 
+_decoder: Final = msgspec.json.Decoder(_Wish)
+
+
 def cancel_routes(ports: ApiPorts) -> APIRouter:
     """The route under /v1/commands."""
     router = APIRouter(prefix="/v1/commands", tags=["commands"])
@@ -64,7 +66,7 @@ def cancel_routes(ports: ApiPorts) -> APIRouter:
         request: Request,
     ) -> Cancelled:
         """A command that has not begun is refused instead of carried out. One that has begun cannot be called back."""
-        wish = _wish(await request.body())
+        wish = decoded(await request.body() or b"{}", _decoder)
         kept = await gathering.find(ports.audit, id, topics.COMMANDS)
         if kept is None:
             raise ProblemError.not_found("command", id, "/v1/commands")
@@ -85,15 +87,6 @@ def cancel_routes(ports: ApiPorts) -> APIRouter:
         )
 
     return router
-
-
-def _wish(body: bytes) -> _Wish:
-    try:
-        return msgspec.json.decode(body or b"{}", type=_Wish)
-    except msgspec.ValidationError as exc:
-        raise invalid("schema_broken", exc) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidMessage("json_broken", f"the body is not JSON: {exc}", cure="Send one JSON object.") from exc
 
 
 async def _outcome_of(ports: ApiPorts, command: Kept) -> Kept | None:

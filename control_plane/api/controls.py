@@ -10,12 +10,12 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from control_plane.api.bodies import decoded
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.catalogue import ControlItem
-from control_plane.errors import Flaw, InvalidMessage, InvalidWorkspace
+from control_plane.errors import Flaw, InvalidWorkspace
 from control_plane.messages import topics
-from control_plane.messages.envelope import invalid
 from control_plane.messages.event import CONTROLS_ADOPTED
 from control_plane.ports.audit import Audit, Page
 from control_plane.workspace.diffing import Moved
@@ -159,14 +159,7 @@ async def _adopted_last(audit: Audit, partition: int) -> str | None:
 
 
 def _items_of(body: bytes) -> Sequence[ControlItem]:
-    try:
-        found = _decoder.decode(body)
-    except msgspec.ValidationError as exc:
-        raise invalid("schema_broken", exc) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidMessage(
-            "json_broken", f"the body is not JSON: {exc}; nothing was changed", cure="Send one JSON object in UTF-8."
-        ) from exc
+    found = decoded(body, _decoder)
     return [ControlItem(item.kind, item.name, item.body) for item in found.items]
 
 

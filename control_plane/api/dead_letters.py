@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from itertools import islice
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from pydantic import AwareDatetime, BaseModel, Field
 
 from control_plane.api import gathering, reading, shapes
+from control_plane.api.bodies import decoded
 from control_plane.api.letter_book import Entry, LetterBook, Resolved, State, Wanted
 from control_plane.api.letter_desk import LETTERS_AT_ONCE_MAX, LetterDesk, Swept
 from control_plane.api.paging import FILTER_CHARS_MAX, SEQUENCE_MAX, Paged, cut
@@ -17,11 +18,9 @@ from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.errors import InvalidMessage
 from control_plane.messages import topics
-from control_plane.messages.envelope import invalid
 from control_plane.messages.resolution import BECAUSE_CHARS_MAX, How
 from control_plane.messages.wire import ms_of, utc
 
-_T = TypeVar("_T")
 _Filter = Query(max_length=FILTER_CHARS_MAX)
 _Id = Annotated[str, Path(max_length=FILTER_CHARS_MAX, description="A dead letter's id.")]
 
@@ -138,7 +137,7 @@ def _add_way(router: APIRouter, book: LetterBook, desk: LetterDesk, how: How, do
         openapi_extra=_body(Sweep, required=True),
     )
     async def many(request: Request) -> shapes.SweptLetters:
-        wish = _decoded(await request.body(), _sweep)
+        wish = decoded(await request.body(), _sweep)
         wanted = Wanted(
             code=wish.reason, topic=wish.topic, subject=wish.subject, agent=wish.agent, since_ms=_ms(wish.since)
         )
@@ -157,7 +156,7 @@ def _add_way(router: APIRouter, book: LetterBook, desk: LetterDesk, how: How, do
         openapi_extra=_body(Because, required=False),
     )
     async def one(id: _Id, request: Request) -> shapes.DeadLetterDetail:
-        wish = _decoded(await request.body() or b"{}", _because)
+        wish = decoded(await request.body() or b"{}", _because)
         await desk.resolve(id, how, wish.because)
         return await _detail(id, book, desk)
 
@@ -201,15 +200,6 @@ def _objection(reason: InvalidMessage) -> shapes.Objection:
 def _swept(swept: Swept, *, dry_run: bool) -> shapes.SweptLetters:
     refused = [shapes.SweptLetter(id=found.id, **_objection(found.reason).model_dump()) for found in swept.refused]
     return shapes.SweptLetters(dry_run=dry_run, done=swept.done, refused=refused, next_after=swept.next_after)
-
-
-def _decoded(body: bytes, decoder: "msgspec.json.Decoder[_T]") -> "_T":
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as exc:
-        raise invalid("schema_broken", exc) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidMessage("json_broken", f"the body is not JSON: {exc}", cure="Send one JSON object.") from exc
 
 
 def _ms(when: datetime | None) -> int | None:

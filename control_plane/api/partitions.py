@@ -3,17 +3,17 @@
 Says what it means where it is asked: nothing is looked into here, and what the log lost does not come back.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Request
 from msgspec import Meta, Struct
 from pydantic import BaseModel, Field
 
+from control_plane.api.bodies import decoded
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.errors import InvalidMessage, InvalidSettings
-from control_plane.messages.envelope import invalid
 
 
 class GoOn(BaseModel):
@@ -39,6 +39,9 @@ class _GoOn(Struct, frozen=True, forbid_unknown_fields=True):
     from_offset: Annotated[int, Meta(ge=0)] | None = None
 
 
+_decoder: Final = msgspec.json.Decoder(_GoOn)
+
+
 def partition_routes(ports: ApiPorts) -> APIRouter:
     """The route under /v1/partitions."""
     router = APIRouter(prefix="/v1/partitions", tags=["running it"])
@@ -55,7 +58,7 @@ def partition_routes(ports: ApiPorts) -> APIRouter:
         number: Annotated[int, Path(ge=0, description="A partition of `events.v1`.")], request: Request
     ) -> GoesOn:
         """Rows keep what they know, live commands and all; where they stood in the lost log is forgotten."""
-        wish = _wish(await request.body())
+        wish = decoded(await request.body() or b"{}", _decoder)
         if number >= ports.partitions:
             raise ProblemError.not_found("partition", str(number), "/health/ready")
         try:
@@ -66,12 +69,3 @@ def partition_routes(ports: ApiPorts) -> APIRouter:
         return GoesOn(partition=word.partition, generation=word.generation, next_offset=word.next_offset)
 
     return router
-
-
-def _wish(body: bytes) -> _GoOn:
-    try:
-        return msgspec.json.decode(body or b"{}", type=_GoOn)
-    except msgspec.ValidationError as exc:
-        raise invalid("schema_broken", exc) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidMessage("json_broken", f"the body is not JSON: {exc}", cure="Send one JSON object.") from exc

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Request
 from msgspec import Meta, Struct
 from pydantic import BaseModel, Field
 
+from control_plane.api.bodies import decoded
 from control_plane.api.ports import ApiPorts
 from control_plane.api.problems import ProblemError, documented
 from control_plane.catalogue import Controls, Intent
@@ -17,7 +18,6 @@ from control_plane.errors import InvalidMessage
 from control_plane.loop.deliberation import BECAUSE_CHARS_MAX, PROPOSAL_BYTES_MAX
 from control_plane.loop.intake import check_event
 from control_plane.messages import Decision, Proposed, Subject, topics
-from control_plane.messages.envelope import invalid
 from control_plane.messages.event import DECISION_PROPOSED
 from control_plane.messages.wire import decode_event, encode, proposed_of
 from control_plane.ports.audit import Kept
@@ -80,7 +80,7 @@ def proposal_routes(ports: ApiPorts) -> APIRouter:
     ) -> AcceptedProposal:
         """A person's proposal, under the same rules as an agent's. Answered once it is durable; the same
         Idempotency-Key again gives the same proposal, which is ruled on once."""
-        wish = _wish(await request.body())
+        wish = decoded(await request.body(), _decoder)
         controls = ports.controls()
         if controls is None:
             raise _not_yet()
@@ -99,15 +99,6 @@ def proposal_routes(ports: ApiPorts) -> APIRouter:
         )
 
     return router
-
-
-def _wish(body: bytes) -> _Proposal:
-    try:
-        return _decoder.decode(body)
-    except msgspec.ValidationError as exc:
-        raise invalid("schema_broken", exc) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidMessage("json_broken", f"the body is not JSON: {exc}", cure="Send one JSON object.") from exc
 
 
 def _proposed(wish: _Proposal, controls: Controls, person: str, key: str | None, now_ms: int) -> Proposed:
