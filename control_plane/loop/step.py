@@ -4,7 +4,7 @@ Pure. Time, ids and every answer from outside are given to it; the driver puts t
 The same row, arrival, controls and answers give the same bytes.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,31 +14,16 @@ from msgspec.structs import replace
 from control_plane.catalogue import AgentInForce, Controls
 from control_plane.causality.lineage import HOP_COUNT_MAX
 from control_plane.errors import InvalidMessage
-from control_plane.governance import Case, Peers, first_refusal, peers_of
-from control_plane.governance import policy as policy_stage
-from control_plane.loop import approval, briefing, crossing, deliberation, feedback, folding
+from control_plane.loop import briefing, deliberation, feedback, folding, judging, receiving
 from control_plane.loop.arrival import Arrival
-from control_plane.messages import (
-    Command,
-    Context,
-    Decision,
-    Effect,
-    Event,
-    Proposed,
-    Question,
-    Ruling,
-    Subject,
-    Verdict,
-)
-from control_plane.messages.event import DECISION_PROPOSED, OUTCOME_PREFIX, SHOWN_AGAIN, TICK
-from control_plane.messages.proposed import PERSON_PREFIX
+from control_plane.messages import Context, Effect, Event, Question, Ruling, Subject
+from control_plane.messages.event import DECISION_PROPOSED, SHOWN_AGAIN, TICK
 from control_plane.messages.showing import showing_of
-from control_plane.messages.wire import effect_of, outcome_of, proposed_of
-from control_plane.ports.expressions import ExpressionInvalid, Program, Scope
+from control_plane.ports.expressions import Scope
 from state.projections import Gaps
 from state.rows import Row
 
-Said = Decision | Verdict | Command | Effect | Context | Proposed
+Said = judging.Judged | Effect | Context
 """What a step puts out, in the order in which it is published."""
 
 NO_ANSWERS: Mapping[str, Ruling] = {}
@@ -111,14 +96,14 @@ def _tick(controls: Controls, row: Row, arrival: Arrival) -> _Run:
     event = replace(arrival.event, subject=row.subject)
     shared = briefing.brief(row, event, Subject.parse(row.subject), controls, arrival.heard, arrival.fleets)
     row, proposals, failures = _deliberate(woken, row, shared, controls)
-    row, said = yield from _decided(proposals, before, row, arrival, shared, controls)
+    row, said = yield from judging.decided(proposals, before, row, arrival, shared, controls)
     return Done(row, (*effects, *said), failures)
 
 
 def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _Run:
     before = row
     row, effects = feedback.close_windows(folding.arrived(row, arrival))
-    taken = _taken_in(row, arrival, controls)
+    taken = receiving.taken_in(row, arrival, controls)
     if isinstance(taken, str):
         return Done(row, effects, (), (taken,))
     event = arrival.event
@@ -136,8 +121,10 @@ def _run(controls: Controls, row: Row, arrival: Arrival, subject: Subject) -> _R
         row = feedback.sampled(row, shared.scope, controls)
     row, contexts = _brief_slow_agents(listeners.slow(shared.scope) if listeners is not None else (), row, shared)
     row, proposals, failures = _deliberate(awake, row, shared, controls)
-    wanted = [*_brought(event, row, controls), *proposals]
-    row, said = yield from _decided(wanted, before, row, arrival, shared, controls, _is_superseded(before, event))
+    wanted = [*receiving.brought(event, row, controls), *proposals]
+    row, said = yield from judging.decided(
+        wanted, before, row, arrival, shared, controls, receiving.is_superseded(before, event)
+    )
     return Done(row, (*effects, *contexts, *said), failures, missed=missed, gaps=gaps)
 
 
@@ -157,7 +144,7 @@ def _shown_again(
     shared = briefing.brief(row, showing.event, subject, controls, arrival.heard, arrival.fleets)
     row, contexts = _brief_slow_agents((found,) if found.slow else (), row, shared)
     row, proposals, failures = _deliberate(() if found.slow else (found,), row, shared, controls)
-    row, said = yield from _decided(proposals, before, row, arrival, shared, controls)
+    row, said = yield from judging.decided(proposals, before, row, arrival, shared, controls)
     return Done(row, (*effects, *contexts, *said), failures)
 
 
@@ -174,30 +161,6 @@ def _woken(row: Row, controls: Controls) -> tuple[Row, list[AgentInForce]]:
     return replace(row, own=own, timers=timers), in_force
 
 
-def _decided(
-    wanted: "Sequence[tuple[AgentInForce | None, Decision]]",
-    before: Row,
-    row: Row,
-    arrival: Arrival,
-    shared: briefing.Brief,
-    controls: Controls,
-    superseded: bool = False,
-) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
-    """What became of each decision, in order: the next is judged on the row that the one before it left. `superseded`
-    says that those which the event has brought are to a context that was overtaken by a newer one. What is about
-    another subject is not judged here."""
-    said: list[Said] = []
-    peers = peers_of(before, row, controls.fleets, arrival.fleets) if wanted else ()
-    for n, (found, decision) in enumerate(wanted):
-        if crossing.leaves(decision, row) and not superseded:
-            said.append(crossing.proposed(decision, shared.event, arrival, row, n))
-            continue
-        case = _case(found, decision, row, shared, controls, peers)
-        row, messages = yield from _approve(replace(case, superseded=True) if superseded else case, row)
-        said += messages
-    return row, said
-
-
 def _with_health(
     row: Row, event: Event, subject: Subject, controls: Controls, arrival: Arrival, shared: briefing.Brief | None = None
 ) -> Row:
@@ -210,32 +173,6 @@ def _with_health(
 
     healthy = controls.fleets.health_of(row.subject, scope)
     return row if healthy == row.healthy else replace(row, healthy=healthy)
-
-
-def _taken_in(row: Row, arrival: Arrival, controls: Controls) -> Row | str:
-    """The row that has taken the event in, or the note that says why it was dropped."""
-    event = arrival.event
-    if feedback.returns(event):
-        if event.type.startswith(OUTCOME_PREFIX):
-            matched = feedback.with_outcome(row, outcome_of(event))
-        elif event.type == DECISION_PROPOSED:
-            proposed = proposed_of(event)
-            if proposed.origin is not None and not crossing.is_full(row, proposed.origin):
-                return crossing.with_origin(row, proposed.origin) or "duplicate"
-            if proposed.by_person or proposed.origin is not None:
-                return _foreign(row, arrival)
-            found = controls.agent(proposed.agent)
-            matched = feedback.with_answer(row, proposed, 0 if found is None else found.asks_every_ms)
-        else:
-            matched = feedback.with_effect_heard(row, effect_of(event))
-        return "unmatched" if matched is None else matched
-    return _foreign(row, arrival)
-
-
-def _foreign(row: Row, arrival: Arrival) -> Row | str:
-    """What nobody here waits for is taken once, by its source and id."""
-    remembered = folding.remembered(row, arrival)
-    return "duplicate" if remembered is None else remembered
 
 
 def _brief_slow_agents(agents: tuple[AgentInForce, ...], row: Row, shared: briefing.Brief) -> tuple[Row, list[Context]]:
@@ -253,34 +190,12 @@ def _brief_slow_agents(agents: tuple[AgentInForce, ...], row: Row, shared: brief
     return row, contexts
 
 
-def _brought(event: Event, row: Row, controls: Controls) -> "list[tuple[AgentInForce | None, Decision]]":
-    """The decisions that a slow agent's answer or a proposal carries, stamped with the controls that they are ruled
-    under. A person, or an agent that was shown another subject, saw no row of this one, so nothing can have outdated
-    it; what must hold stands in `still_when`."""
-    if event.type != DECISION_PROPOSED:
-        return []
-    proposed = proposed_of(event)
-    found = controls.agent(proposed.agent)
-    if proposed.by_person or proposed.origin is not None:
-        stamps = {"controls_revision": controls.revision, "action_version": row.action_version}
-        return [(found, replace(decision, **stamps)) for decision in proposed.decisions]
-    return [(found, replace(decision, controls_revision=controls.revision)) for decision in proposed.decisions]
-
-
-def _is_superseded(before: Row, event: Event) -> bool:
-    """Whether an answer is to a context that its agent was sent a newer one after."""
-    if event.type != DECISION_PROPOSED:
-        return False
-    asked = feedback.asked_with(before, proposed_of(event))
-    return asked is not None and asked.state == "superseded"
-
-
 def _deliberate(
     agents: Iterable[AgentInForce], row: Row, shared: briefing.Brief, controls: Controls
-) -> tuple[Row, list[tuple[AgentInForce | None, Decision]], tuple[AgentFailure, ...]]:
+) -> tuple[Row, list[judging.Wanted], tuple[AgentFailure, ...]]:
     """All agents decide on the same row; what they keep of their own is put back together."""
     own, timers = row.own, row.timers
-    proposals: list[tuple[AgentInForce | None, Decision]] = []
+    proposals: list[judging.Wanted] = []
     failures: list[AgentFailure] = []
     for found in agents:
         name = found.agent.name
@@ -309,74 +224,3 @@ def _keep(kept: dict[str, Any], agent: str, value: Any) -> None:
         kept.pop(agent, None)
     else:
         kept[agent] = value
-
-
-def _approve(case: Case, row: Row) -> Generator[Question, Ruling, tuple[Row, list[Said]]]:
-    """One decision through the guards, policy and, if both let it, into a command."""
-    decision = case.decision
-    refusal = ("concurrency", crossing.ORIGINS_FULL) if _is_beyond(case) else first_refusal(case)
-    if refusal is not None:
-        return row, [decision, approval.refused(case, *refusal)]
-    question = policy_stage.question(case)
-    ruling = yield question
-    verdict = approval.ruled(case, ruling, question.input)
-    command = approval.command_for(case, verdict)
-    if command is None:
-        return row, [decision, verdict]
-    return approval.with_command(row, command, decision), [decision, verdict, command]
-
-
-def _is_beyond(case: Case) -> bool:
-    """Whether it came from one partition more than the row can keep apart; it was then taken once by its id."""
-    if not case.from_outside:
-        return False
-    origin = proposed_of(case.event).origin
-    return origin is not None and origin.partition not in case.row.origins
-
-
-def _case(
-    found: AgentInForce | None,
-    decision: Decision,
-    row: Row,
-    shared: briefing.Brief,
-    controls: Controls,
-    peers: tuple[Peers, ...],
-) -> Case:
-    """The case of a decision."""
-    reads = found.agent.reads if found is not None else ()
-    rows = {part: shared.views[part] for part in reads if part in shared.views}
-    still_when, invalid_expression = _compiled(decision, controls)
-    return Case(
-        decision=decision,
-        intent=controls.intents.get(decision.intent),
-        event=shared.event,
-        subject=shared.subject,
-        row=row,
-        now_ms=row.now_ms,
-        granted=found.agent.intents if found is not None else _granted_without_agent(decision, controls),
-        from_outside=shared.event.type == DECISION_PROPOSED,
-        rows=rows,
-        ages_ms={part: row.now_ms - row.folded_ms[part] for part in rows},
-        scope=shared.scope,
-        still_when=still_when,
-        invalid_expression=invalid_expression,
-        peers=peers,
-    )
-
-
-def _granted_without_agent(decision: Decision, controls: Controls) -> tuple[str, ...]:
-    """A person may propose whatever is in the catalogue; an agent that is no longer in force nothing."""
-    return tuple(controls.intents) if decision.agent.startswith(PERSON_PREFIX) else ()
-
-
-def _compiled(decision: Decision, controls: Controls) -> tuple[Program | None, str | None]:
-    """`still_when`, compiled; and the first expression of the decision that does not compile."""
-    expects = decision.expects
-    texts = [decision.still_when, expects.where if expects else None, expects.harm if expects else None]
-    for text in texts:
-        try:
-            if text is not None:
-                controls.program(text)
-        except ExpressionInvalid as exc:
-            return None, f"{text}: {exc}"
-    return (None if decision.still_when is None else controls.program(decision.still_when)), None
