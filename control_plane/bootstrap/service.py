@@ -83,6 +83,7 @@ class Service:
             partitions=settings.partitions,
             data_dir=settings.data_dir,
             durability=settings.durability,
+            standbys=settings.standbys,
             security=settings.kafka,
         )
         self._telemetry.watch_lag(self.backbone.lag, self.backbone.stopped)

@@ -15,6 +15,7 @@ from control_plane.settings.values import (
     parse_partitions,
     parse_perhaps,
     parse_policy_engine,
+    parse_standbys,
     parse_store,
     parse_text,
     parse_variable,
@@ -96,6 +97,12 @@ SETTINGS: Final = (
         default=True,
         parse=parse_flag,
         help="Whether the built-in permits and guardrails are in force beside the workspace's own.",
+    ),
+    Setting(
+        name="kafka.standbys",
+        default=1,
+        parse=parse_standbys,
+        help="How many other workers keep each partition's rows at hand, to take it over at once. The same on all.",
     ),
     Setting(
         name="kafka.security_protocol",

@@ -38,6 +38,8 @@ class Settings:
     partitions: int
     data_dir: Path
     policies_builtin: bool
+    standbys: int = 0
+    """Other workers that keep each partition's rows at hand, where the log is on Kafka."""
     kafka: KafkaSecurity = NO_SECURITY
     """How the log's Kafka, if it is on one, lets us in."""
     api_key: str | None = field(default=None, repr=False)
@@ -91,6 +93,7 @@ class Settings:
             partitions=values["partitions"],
             data_dir=data_dir,
             policies_builtin=values["policies.builtin"],
+            standbys=values["kafka.standbys"],
             kafka=KafkaSecurity.of(values, workspace, environ),
             api_key=environ.get(API_KEY_VARIABLE) or None,
             bundle_key=environ.get(BUNDLE_KEY_VARIABLE) or None,

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from control_plane.settings.kafka import MECHANISMS, PROTOCOLS
 
 PARTITIONS_MAX: Final = 1024
+STANDBYS_MAX: Final = 8
 
 _ENDPOINT = re.compile(r"\[([0-9A-Fa-f:.]+)\]:(\d{1,5})|([A-Za-z0-9._-]+):(\d{1,5})")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -122,13 +123,18 @@ def parse_durability(value: Any) -> str:
 
 
 def parse_partitions(value: Any) -> int:
-    try:
-        count = 0 if isinstance(value, bool) else int(value)
-    except (TypeError, ValueError):
-        count = 0
-    if not 1 <= count <= PARTITIONS_MAX or str(count) != str(value).strip():
-        raise ValueError(f"it is no count. Write a whole number from 1 to {PARTITIONS_MAX}.")
-    return count
+    return _count(value, 1, PARTITIONS_MAX)
+
+
+def parse_standbys(value: Any) -> int:
+    return _count(value, 0, STANDBYS_MAX)
+
+
+def _count(value: Any, least: int, most: int) -> int:
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isdecimal() or str(int(text)) != text or not least <= int(text) <= most:
+        raise ValueError(f"it is no count. Write a whole number from {least} to {most}.")
+    return int(text)
 
 
 def parse_flag(value: Any) -> bool:

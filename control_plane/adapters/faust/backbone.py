@@ -18,7 +18,7 @@ from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.adapters.faust.kafka_side import KafkaSide
 from control_plane.adapters.faust.library_logs import tame
 from control_plane.adapters.faust.parts import Failed, GroupPart, OwnerPart
-from control_plane.adapters.faust.pinned import GroupApp, add_rows_table
+from control_plane.adapters.faust.pinned import TABLE, GroupApp, add_rows_table
 from control_plane.adapters.faust.topic_settings import TopicFinding
 from control_plane.adapters.faust.topics import APP_ID, Names
 from control_plane.adapters.faust.words import WordLog, Words
@@ -28,6 +28,8 @@ from control_plane.ports.backbone import LOOP_GROUP, Commit, GroupReader, Output
 from control_plane.settings import NO_SECURITY, KafkaSecurity
 
 JOIN_TIMEOUT_S = 60.0
+STANDBY = "standby"
+"""Stands for a group where lag is told: of rows that other workers own."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class FaustBackbone:
         app_id: str = APP_ID,
         durability: str = "flush",
         topic_prefix: str = "",
+        standbys: int = 0,
         security: KafkaSecurity = NO_SECURITY,
     ) -> None:
         self.partitions = partitions
@@ -73,7 +76,7 @@ class FaustBackbone:
         prefix = topic_prefix or address.prefix if address is not None else ""
         self._names = Names(prefix=prefix, app_id=app_id, partitions=partitions)
         self._data_dir = DataDir(Path(data_dir))
-        self._side = _side(address or url, self._names, self._data_dir, durability, self._fail)
+        self._side = _side(address or url, self._names, self._data_dir, durability, standbys, self._fail)
         self._owner: Owner | None = None
         self._readers: dict[str, tuple[tuple[str, ...], GroupReader, int]] = {}
         self._owner_part: OwnerPart | None = None
@@ -109,8 +112,12 @@ class FaustBackbone:
             raise
 
     def lag(self) -> Mapping[tuple[str, str, int], int]:
-        """Records that each group has yet to commit."""
-        return self._followers.lag() if self._followers is not None else {}
+        """Records that each group has yet to commit, and rows that are yet to come to where they are kept warm."""
+        lag = dict(self._followers.lag()) if self._followers is not None else {}
+        if self._owner_part is not None and self._owner_part.standby is not None:
+            warm = self._owner_part.standby.lag()
+            lag |= {(STANDBY, TABLE, partition): records for partition, records in warm.items()}
+        return lag
 
     def stands_by(self) -> bool:
         """Whether others own every partition of the loop: this process takes over when one of them leaves."""
@@ -232,9 +239,13 @@ class FaustBackbone:
         await asyncio.gather(*(app.part.end() for app in self._apps))
 
 
-def _side(at: KafkaAddress | str, names: Names, data_dir: DataDir, durability: str, failed: Failed) -> LogSide:
+def _side(
+    at: KafkaAddress | str, names: Names, data_dir: DataDir, durability: str, standbys: int, failed: Failed
+) -> LogSide:
     if isinstance(at, KafkaAddress):
-        return KafkaSide(at, names=names, data_dir=data_dir.tables, member=data_dir.member, failed=failed)
+        return KafkaSide(
+            at, names=names, data_dir=data_dir.tables, member=data_dir.member, standbys=standbys, failed=failed
+        )
     if not at.startswith("embedded://"):
         raise InvalidSettings(
             f"backbone {at!r} cannot be used. Nothing was started. Write embedded://PATH or kafka://host:port."

@@ -147,8 +147,8 @@ class HotPath:
         self._joined = True
 
     def stands_by(self) -> bool:
-        """Whether the group has more members than partitions, and this one has none."""
-        return self._joined and not self.assignment()  # type: ignore[attr-defined]
+        """Whether the group has more members than partitions, and this one has none, but rows to keep at most."""
+        return self._joined and all(map(self._is_changelog_tp, self.assignment()))  # type: ignore[attr-defined]
 
     async def on_stop(self) -> None:
         """Ends the lanes while the log can still be written."""

@@ -9,6 +9,7 @@ from yarl import URL
 from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.adapters.faust.kafka_lines import KafkaLines
 from control_plane.adapters.faust.kafka_range import records_between
+from control_plane.adapters.faust.kafka_standby import KafkaStandby
 from control_plane.adapters.faust.kafka_transport import KafkaConsumer, KafkaProducer, KafkaTransport
 from control_plane.adapters.faust.kafka_words import KafkaWords
 from control_plane.adapters.faust.kafka_writer import GROUP_COMMIT_PAUSE_S, KafkaOffsets, KafkaWriter
@@ -23,13 +24,21 @@ class KafkaSide:
     """Opened with the backbone, closed with it."""
 
     def __init__(
-        self, address: KafkaAddress, *, names: Names, data_dir: Path, member: Callable[[], str], failed: Failed
+        self,
+        address: KafkaAddress,
+        *,
+        names: Names,
+        data_dir: Path,
+        member: Callable[[], str],
+        standbys: int,
+        failed: Failed,
     ) -> None:
         self.topics = TopicWatch(address, names.plan(), failed)
         self._address = address
         self._names = names
         self._data_dir = data_dir
         self._member = member
+        self._standbys = standbys
         self._producer: KafkaProducer | None = None
         self._writer: KafkaWriter | None = None
 
@@ -73,6 +82,7 @@ class KafkaSide:
                 read=partial(records_between, self._address),
                 failed=part.failed,
             )
+            part.standby = KafkaStandby(self._address, self._names.changelog, part.failed)
 
     async def append(self, outputs: Sequence[Output]) -> Sequence[Position]:
         return await self._ready().append(outputs)
@@ -88,6 +98,7 @@ class KafkaSide:
             names=self._names,
             data_dir=self._data_dir,
             member=self._member(),
+            standbys=self._standbys,
             options=self._address.app_options(),
         )
         app.transport = app.producer_transport = KafkaTransport(

@@ -23,7 +23,7 @@ from control_plane.adapters.faust.lane import Standing
 from control_plane.adapters.faust.library_logs import SERVICES
 from control_plane.adapters.faust.own_rows import unpacked
 from control_plane.adapters.faust.owner_lane import Superseded
-from control_plane.adapters.faust.row_store import PartitionRows, RowsStore
+from control_plane.adapters.faust.row_store import RowsStore
 from control_plane.ports.backbone import BATCH_RECORDS_MAX, Record
 
 FETCH_WAIT_S = 1.0
@@ -221,9 +221,11 @@ class KafkaConsumer(HotPath, driver.Consumer):
     async def restore_rows(self, tps: set[TP], store: RowsStore) -> None:
         hot = self._thread
         bounds = await hot.bounds(tps)
-        behind = {tp: rows for tp in tps if (rows := _behind(store, tp, *bounds[tp]))}
+        kept = {tp: store.rows_of_log(tp.partition, bounds[tp][1]) for tp in tps}
+        begins = {tp: rows.next_offset(bounds[tp][0]) for tp, rows in kept.items()}
+        behind = {tp: kept[tp] for tp in tps if begins[tp] < bounds[tp][1]}
         await hot.resume(tps)
-        await self.seek_all({tp: _next_of(rows, bounds[tp][0]) for tp, rows in behind.items()})
+        await self.seek_all({tp: begins[tp] for tp in behind})
         while behind:
             for tp, records in (await hot.fetch(set(behind), None)).items():
                 behind[tp].write([(one.key, one.value) for one in records], records[-1].offset)
@@ -271,19 +273,3 @@ def _standing(committed: OffsetAndMetadata | None, first: int, end: int) -> Stan
         # Committed by some tool, not by us: the offset counts, there is no mark with it.
         generation, mark = 0, b""
     return Standing(committed=committed.offset, metadata=mark, first=first, end=end, generation=generation)
-
-
-def _behind(store: RowsStore, tp: TP, first: int, end: int) -> PartitionRows | None:
-    """The partition's rows if the changelog holds more than they do."""
-    rows = store.rows(tp.partition)
-    have = rows.changelog_offset()
-    if have is not None and have >= end:
-        # Ahead of the changelog: rows of a log that was wiped or lost its end. The changelog is what counts.
-        rows = store.drop(tp.partition)
-        have = None
-    return rows if first < end and (have is None or have + 1 < end) else None
-
-
-def _next_of(rows: PartitionRows, first: int) -> int:
-    have = rows.changelog_offset()
-    return first if have is None else max(first, have + 1)

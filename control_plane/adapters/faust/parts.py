@@ -53,6 +53,19 @@ class WriteLines(Protocol):
         """Let everything go."""
 
 
+class Standby(Protocol):
+    """Keeps rows of partitions that others own."""
+
+    def follow(self, partitions: Collection[int], store: RowsStore) -> None:
+        """Keep these partitions' rows from now on, and no others."""
+
+    async def end(self) -> None:
+        """Nothing is written to the store after this returns."""
+
+    def lag(self) -> Mapping[int, int]:
+        """By partition, how many records are not here yet."""
+
+
 class Stopped(NamedTuple):
     """A partition that waits for a person's word: why, and up to which generation of the log words were heeded."""
 
@@ -74,6 +87,7 @@ class OwnerPart:
         self._ending = asyncio.Lock()
         self.app: Any = None
         self.lines: WriteLines
+        self.standby: Standby | None = None
         self._owner = owner
         self.failed = failed
         self._by_partition: dict[int, OwnerLane] = {}
@@ -88,6 +102,11 @@ class OwnerPart:
         """After that, and before `begin`."""
         self._epochs = await self.lines.claim(rows)
 
+    def keep_warm(self, partitions: Collection[int], store: RowsStore) -> None:
+        """The rows of these partitions, which others own. They are let go when this part ends."""
+        if self.standby is not None:
+            self.standby.follow(partitions, store)
+
     def begin(self, standings: Mapping[TP, Standing]) -> Mapping[TP, int]:
         store: RowsStore = next(iter(self.app.tables.values())).data
         for tp, standing in standings.items():
@@ -99,6 +118,8 @@ class OwnerPart:
             lanes, self.lanes, self._by_partition = list(self.lanes.values()), {}, {}
             self.stopped = {}
             await _end_all(lanes, self.failed)
+            if self.standby is not None:
+                await self.standby.end()
 
     async def close(self) -> None:
         """Let go of what was claimed."""

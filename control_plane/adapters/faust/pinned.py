@@ -49,10 +49,17 @@ class NoHttpClient:
 
 
 def new_app(
-    group: str, *, broker: str, names: Names, data_dir: Path, member: str, options: Mapping[str, Any] = NO_OPTIONS
+    group: str,
+    *,
+    broker: str,
+    names: Names,
+    data_dir: Path,
+    member: str,
+    standbys: int = 0,
+    options: Mapping[str, Any] = NO_OPTIONS,
 ) -> GroupApp:
-    """A Faust app that is not started and has no transport yet. `group` is its name on the log; `options` say how a
-    broker lets it in."""
+    """A Faust app that is not started and has no transport yet. `group` is its name on the log; `standbys` how many
+    other members keep each partition's rows; `options` say how a broker lets it in."""
     app = GroupApp(
         group,
         broker=broker,
@@ -63,7 +70,7 @@ def new_app(
         # Its leader topic would be one more topic and rebalance, for a leader that nobody asks for.
         topic_disable_leader=True,
         topic_partitions=names.partitions,
-        table_standby_replicas=0,
+        table_standby_replicas=standbys,
         # Tables and offsets are kept apart by us; exactly_once loses and duplicates (docs/adr).
         processing_guarantee="at_least_once",
         consumer_group_instance_id=f"{group}-{member}",

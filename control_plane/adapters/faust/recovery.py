@@ -48,8 +48,13 @@ class BulkRecovery(Recovery):
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Recovers, then lets Faust resume. Cancelled and begun again when another rebalance comes."""
+        standbys = {tp.partition for tp in self.standby_tps}
+        # Faust would go on with them, through the group's own consumer.
+        self.standby_tps.clear()
         await self._restore()
         await super().on_recovery_completed(generation_id)
+        for table in self.tables.values():
+            self.app.part.keep_warm(standbys, table.data)
 
     async def _resume_streams(self, generation_id: int = 0) -> None:
         """Faust's way for groups without a table; they too go on from where they were committed."""

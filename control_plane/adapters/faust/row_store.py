@@ -55,6 +55,11 @@ class PartitionRows:
         offset = self._db.get(OFFSET_KEY)
         return None if offset is None else int(offset)
 
+    def next_offset(self, first: int) -> int:
+        """Where to go on reading a changelog whose first record that is kept has this offset."""
+        have = self.changelog_offset()
+        return first if have is None else max(first, have + 1)
+
     def generation(self) -> str | None:
         """Which log's changelog these rows came from; None when the log has no such name."""
         name = self._db.get(GENERATION_KEY)
@@ -89,6 +94,13 @@ class RowsStore(rocksdb.Store):
 
     def rows(self, partition: int) -> PartitionRows:
         return PartitionRows(self._db_for_partition(partition))
+
+    def rows_of_log(self, partition: int, end: int) -> PartitionRows:
+        """The rows of a partition whose changelog ends there. Those that are ahead of it are of a log that was wiped or
+        lost its end, and are forgotten: the changelog is what counts."""
+        rows = self.rows(partition)
+        have = rows.changelog_offset()
+        return self.drop(partition) if have is not None and have >= end else rows
 
     def drop(self, partition: int) -> PartitionRows:
         """Forget what is stored of a partition, because it is not of this log; the changelog has it all."""

@@ -16,7 +16,8 @@ class LagCollector(Collector):
         """As Prometheus reads it."""
         family = GaugeMetricFamily(
             "setpoint_lag_records",
-            "Records between a group's committed offset and the end of the partition.",
+            "Records between a group's committed offset and the end of the partition. Group standby: rows that are "
+            "not yet where they are kept at hand.",
             labels=("group", "topic", "partition"),
         )
         for (group, topic, partition), records in self._lag().items():

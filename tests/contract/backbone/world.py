@@ -47,12 +47,17 @@ class World:
     def is_memory(self) -> bool:
         return self.kind.startswith("memory")
 
-    def backbone(self, worker: str = "one", *, partitions: int = PARTITIONS) -> Any:
+    def backbone(self, worker: str = "one", *, partitions: int = PARTITIONS, standbys: int = 0) -> Any:
         """A worker's backbone, with a data directory of its own."""
         if self.is_memory:
             return MemoryBackbone(self._memory, order="stepwise" if self.kind.endswith("not-atomic") else "atomic")
         return FaustBackbone(
-            self.url, partitions=partitions, data_dir=self.path / worker, app_id="app", topic_prefix=self.prefix
+            self.url,
+            partitions=partitions,
+            data_dir=self.path / worker,
+            app_id="app",
+            topic_prefix=self.prefix,
+            standbys=standbys,
         )
 
     @asynccontextmanager
@@ -62,9 +67,10 @@ class World:
         *,
         groups: dict[str, tuple[tuple[str, ...], GroupReader]] | None = None,
         worker: str = "one",
+        standbys: int = 0,
     ) -> AsyncIterator[Any]:
         """A started backbone. What makes it give up fails the test."""
-        backbone = self.backbone(worker)
+        backbone = self.backbone(worker, standbys=standbys)
         if owner is not None:
             backbone.own_events(owner)
         for group, (topics, reader) in (groups or {}).items():
