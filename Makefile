@@ -18,6 +18,7 @@ SECONDS ?= 5
 BACKBONE ?=
 ONLY ?=
 WORKSPACE ?=
+CHART ?=
 
 BIN := .venv/bin
 PARTS := kafka opa postgres toxiproxy
@@ -83,8 +84,8 @@ simulate: setup ## Run the loop N times in a world in which everything goes wron
 mutants: setup ## Put known bugs into copies of the tree, one by one, and see that each is found (ONLY=name)
 	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
 
-bench: setup ## Measure against stock Faust and, with Java 17, against ansible-rulebook
-	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE))
+bench: setup ## Measure against stock Faust, OPA's ruling and ansible-rulebook (BACKBONE=kafka://host:port, CHART=file.svg)
+	@$(BIN)/python -m tests.bench $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(CHART),--chart $(CHART))
 
 bench-policy: setup ## Measure what a ruling costs: in process, and by OPA over HTTP and a unix socket
 	@$(BIN)/python -m tests.bench.policy

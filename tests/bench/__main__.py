@@ -11,16 +11,17 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench import chart, figures, rows, rulebook, rules, stores
+from tests.bench import chart, figures, policy, rows, rulebook, rules, stores
 
 EMBEDDED = "embedded://HERE/log"
 TIMEOUT_S = 600
 WHO = ("stock", "ours")
+FROM_OUTSIDE = ("hop", "stock", "ours", "apart")
 COSTS = {"rows": rows.table, "rules": rules.table, "stores": stores.table}
 Part = tuple[str, Callable[[], dict[str, Any]], Callable[[Any], str]]
 """Its name, what measures it, and how it is shown."""
@@ -45,7 +46,7 @@ def main() -> int:
         if not asked.as_json:
             print(table(found[name]), flush=True)
     if asked.chart is not None:
-        asked.chart.write_text(chart.drawn(figures.ratios(found)), encoding="utf-8")
+        asked.chart.write_text(chart.drawn(_ratios(found)), encoding="utf-8")
     if asked.as_json:
         print(json.dumps(found))
     return 0
@@ -76,7 +77,17 @@ def _parts(asked: argparse.Namespace) -> Iterator[Part]:
     if asked.measure == "service":
         for name, table in COSTS.items():
             yield name, partial(_run, f"tests.bench.{name}"), table
+        yield "policy", partial(_run, "tests.bench.policy", "--json"), policy.table
         yield "rulebook", partial(rulebook.measured, asked.rounds, asked.events), rulebook.table
+
+
+def _ratios(found: Mapping[str, Any]) -> list[figures.Ratio]:
+    made = figures.ratios(found)
+    if "policy" in found:
+        made += policy.ratios(found["policy"])
+    if "rulebook" in found:
+        made += rulebook.ratios(found["rulebook"])
+    return made
 
 
 def _failover(backbone: str) -> dict[str, Any]:
@@ -104,7 +115,7 @@ def _one_round(backbone: str, events: int) -> dict[str, float]:
         latency = _run("tests.bench.ours", "latency", backbone, str(LATENCY_COUNT))
         return found | {"ours_p50_ms": latency["p50_ms"], "ours_p99_ms": latency["p99_ms"]}
     found["hop"] = _run("tests.bench.hop", backbone, str(2 * events))["per_s"]
-    for who in ("hop", *WHO):
+    for who in FROM_OUTSIDE:
         latency = _run("tests.bench.outside", who, backbone, str(LATENCY_COUNT))
         found |= {f"{who}_p50_ms": latency["p50_ms"], f"{who}_p99_ms": latency["p99_ms"]}
     return found

@@ -37,5 +37,6 @@ def _row(number: int, ratio: Ratio) -> str:
     return (
         f'<text x="{LEFT - 10}" y="{y + 14}" text-anchor="end" fill="#222">{escape(ratio.label)} ({ratio.name})</text>'
         f'<rect x="{LEFT}" y="{y}" width="{length:.0f}" height="20" rx="2" fill="{colour}"/>'
-        f'<text x="{LEFT + length + 6:.0f}" y="{y + 14}" fill="#222">{ratio.value:.2f} x, {bound} {ratio.goal:g}</text>'
+        f'<text x="{LEFT + length + 6:.0f}" y="{y + 14}" fill="#222">{ratio.value:.3g} {ratio.unit}, '
+        f"{bound} {ratio.goal:g}</text>"
     )

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tests.bench.load import events
-from tests.bench.outside import Place, read_until, reading, start, writing
+from tests.bench.outside import Place, read_until, reading, start, until_ready, writing
 
 ANSWERED_WITHIN_S = 240.0
 PROBES = 64
@@ -26,7 +26,7 @@ async def measure(who: str, backbone: str, subjects: int) -> dict[str, float]:
     place = Place.of(backbone)
     with tempfile.TemporaryDirectory(prefix="failover-bench-") as folder:
         served = start(who, place, folder)
-        assert await asyncio.to_thread(served.stdout.readline) == "ready\n", f"{who} did not come up"  # type: ignore[union-attr]
+        await until_ready(served)
         await _fill(who, place, subjects)
         served.kill()
         served.wait()

@@ -133,13 +133,13 @@ async def _latency(service: Service, arrivals: Arrivals, count: int) -> dict[str
     return {"p50_ms": ms[len(ms) // 2], "p99_ms": ms[int(len(ms) * 0.99)], "max_ms": ms[-1]}
 
 
-async def serve(servers: str, prefix: str, folder: str) -> None:
-    """The whole service for as long as it is wanted."""
+async def serve(servers: str, prefix: str, folder: str, *roles: str) -> None:
+    """The service for as long as it is wanted: the whole of it, or with these roles."""
     root = Path(folder)
     write_workspace(root)
     workspace = load_workspace(root)
     overrides = {"backbone": f"kafka://{servers}?prefix={prefix}", "listen": "127.0.0.1:0"}
-    service = Service(load_settings(root, {**os.environ}, overrides, workspace), workspace)
+    service = Service(load_settings(root, {**os.environ}, overrides, workspace), workspace, roles or None)
     await service.start()
     try:
         await until_told()
@@ -166,6 +166,6 @@ async def _ungoverned(service: Service) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        asyncio.run(serve(*sys.argv[2:5]))
+        asyncio.run(serve(*sys.argv[2:]))
         sys.exit()
     print(json.dumps(asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))))

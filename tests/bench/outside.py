@@ -1,17 +1,18 @@
 """Latency on Kafka, seen from outside: a process that sends at a rate and reads what follows, for everybody measured.
 
-Run as `python -m tests.bench.outside WHO BACKBONE COUNT`, where WHO is `hop`, `stock` or `ours`: it starts that one in
-a process of its own, and prints JSON. Open loop: an event that cannot be sent in time counts from when it should have
-been; percentiles are of all values, not of a histogram.
+Run as `python -m tests.bench.outside WHO BACKBONE COUNT`, where WHO is `hop`, `stock`, `ours` or `apart` (ours, with
+the loop in a process of its own): it starts that one in processes of its own, and prints JSON. Open loop: an event that
+cannot be sent in time counts from when it should have been; percentiles are of all values, not of a histogram.
 """
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -27,6 +28,13 @@ WARM_COUNT = 2 * RATE_PER_S
 PARTITIONS = 4
 READY_WITHIN_S = 60.0
 QUIET_AT_MOST_S = 60.0
+PROCESSES: Mapping[str, Sequence[Sequence[str]]] = {
+    "hop": [["hop"]],
+    "stock": [["stock"]],
+    "ours": [["ours"]],
+    "apart": [["ours", "loop"], ["ours", "agents", "executors", "recorder", "triggers", "api"]],
+}
+"""Who is measured in which processes, with the roles of each where they are not all."""
 
 
 class _Body(msgspec.Struct):
@@ -47,14 +55,14 @@ async def measure(who: str, backbone: str, count: int) -> dict[str, float]:
     """From the time an event should be sent until what follows from it can be read."""
     place = Place.of(backbone)
     with tempfile.TemporaryDirectory(prefix="outside-bench-") as folder:
-        served = start(who, place, folder)
+        served = [_start(number, process, place, folder) for number, process in enumerate(PROCESSES[who])]
         try:
-            async with asyncio.timeout(READY_WITHIN_S):
-                ready = await asyncio.to_thread(served.stdout.readline)
-            assert ready == "ready\n", f"{who} did not come up"
+            for process in served:
+                await until_ready(process)
             return await _between(place, count + WARM_COUNT)
         finally:
-            served.communicate()
+            for process in served:
+                process.communicate()
 
 
 class Place(NamedTuple):
@@ -77,10 +85,26 @@ class Place(NamedTuple):
         return f"{self.prefix}commands.v1"
 
 
-def start(who: str, place: Place, folder: str) -> "subprocess.Popen[str]":
+def _start(number: int, process: Sequence[str], place: Place, folder: str) -> "subprocess.Popen[str]":
+    """One of several processes, each with a folder of its own."""
+    who, *roles = process
+    own = os.path.join(folder, str(number))
+    os.mkdir(own)
+    return start(who, place, own, roles)
+
+
+def start(who: str, place: Place, folder: str, roles: Sequence[str] = ()) -> "subprocess.Popen[str]":
     """Somebody who is measured, in a process of its own; it says `ready`, and goes on until its input ends."""
-    command = [sys.executable, "-W", "ignore", "-m", f"tests.bench.{who}", "serve", *place, folder]
+    command = [sys.executable, "-W", "ignore", "-m", f"tests.bench.{who}", "serve", *place, folder, *roles]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+
+
+async def until_ready(process: "subprocess.Popen[str]") -> None:
+    """Until a process that was started says so."""
+    assert process.stdout is not None, "it was started so that it can be heard"
+    async with asyncio.timeout(READY_WITHIN_S):
+        said = await asyncio.to_thread(process.stdout.readline)
+    assert said == "ready\n", f"{process.args} did not come up"
 
 
 async def _between(place: Place, count: int) -> dict[str, float]:

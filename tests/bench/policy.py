@@ -9,7 +9,9 @@ Setpoint, and the input is one that they allow.
 import argparse
 import asyncio
 import gc
+import json
 import random
+import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +25,7 @@ from control_plane.adapters.opa.relocation import relocated
 from control_plane.adapters.regorus import RegorusEngine
 from control_plane.messages import Question, Ruling
 from control_plane.ports.policy_engine import PolicyEngine
+from tests.bench.figures import Ratio, line
 from tests.opa_world import Grounds, OpaProcess
 from tests.property.policy_inputs import valid_input
 from tests.property.policy_sets import Judged, judged_sets
@@ -31,6 +34,8 @@ from tests.real_parts import OPA, free_port
 QUESTIONS_PER_S = 200
 WARM_UP = 500
 AT_ONCE = 64
+Figures = dict[str, dict[str, float]]
+"""By engine: latencies and rulings a second."""
 GOALS_US = {"regorus": 100, "opa http": 700, "opa socket": 700}
 
 
@@ -39,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="policy", description="What a ruling costs.")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each engine in each round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each engine has its turn (%(default)s)")
+    parser.add_argument("--json", action="store_true", dest="as_json")
     arguments = parser.parse_args()
     OPA.ensure()
     if OPA.absent:
@@ -56,7 +62,8 @@ def main() -> None:
             found = relocated(judged)
             grounds.do(_held(grounds, found))
             measuring = _measure(judged, found, [process.url for process in processes], arguments)
-            grounds.do(measuring, patience_s=3_600)
+            figures = grounds.do(measuring, patience_s=3_600)
+            print(json.dumps(figures) if arguments.as_json else table(figures))
         finally:
             for process in processes:
                 process.kill()
@@ -67,7 +74,7 @@ async def _held(grounds: Grounds, found: Any) -> None:
     grounds.shelf.hold(found)
 
 
-async def _measure(judged: Judged, found: Any, urls: list[str], arguments: argparse.Namespace) -> None:
+async def _measure(judged: Judged, found: Any, urls: list[str], arguments: argparse.Namespace) -> Figures:
     from control_plane.adapters.opa.address import OpaAddress
 
     by_http, by_socket = (OpaEngine(OpaAddress.of(url), confirm_timeout_s=30) for url in urls)
@@ -86,16 +93,32 @@ async def _measure(judged: Judged, found: Any, urls: list[str], arguments: argpa
         for name, engine in engines.items():
             await _paced(lambda engine=engine: engine.rule(question, judged), latencies[name], arguments.seconds)
             rates[name].append(await _flat_out(engine, question, judged, arguments.seconds / 5))
-    print(f"{'':12}{'p50 us':>9}{'p99 us':>9}{'p99.9 us':>10}{'max us':>9}{'goal p99':>10}{'flat out /s':>13}")
-    for name, seen in latencies.items():
-        marks = [seen.get_value_at_percentile(each) for each in (50, 99, 99.9)]
-        rate = sorted(rates[name])[len(rates[name]) // 2]
-        print(
-            f"{name:12}{marks[0]:>9}{marks[1]:>9}{marks[2]:>10}{seen.get_max_value():>9}"
-            f"{GOALS_US[name]:>10}{rate:>13.0f}"
-        )
     for engine in (by_http, by_socket):
         await engine.close()
+    return {
+        name: {
+            **{f"p{mark:g}_us": seen.get_value_at_percentile(mark) for mark in (50, 99, 99.9)},
+            "max_us": seen.get_max_value(),
+            "per_s": statistics.median(rates[name]),
+        }
+        for name, seen in latencies.items()
+    }
+
+
+def table(figures: Figures) -> str:
+    """The figures as lines."""
+    columns = ("p50_us", "p99_us", "p99.9_us", "max_us", "per_s")
+    lines = [f"{name:12}" + "".join(f"{one[column]:>10.0f}" for column in columns) for name, one in figures.items()]
+    head = f"{'a ruling':12}" + "".join(f"{column:>10}" for column in columns)
+    return "\n".join([head, *lines, *map(line, ratios(figures))])
+
+
+def ratios(figures: Figures) -> list[Ratio]:
+    """What a ruling costs at p99, against what it may."""
+    return [
+        Ratio("P8", f"a ruling at p99, {name}", one["p99_us"], GOALS_US[name], is_limit=True, unit="us")
+        for name, one in figures.items()
+    ]
 
 
 async def _allowed(engine: PolicyEngine, judged: Judged) -> Question:

@@ -23,7 +23,7 @@ from control_plane.bootstrap.workshop import load_settings, load_workspace
 from control_plane.loop.step import Done
 from control_plane.messages import Command, Event
 from control_plane.ports.backbone import Output
-from tests.bench.figures import spread, verdict
+from tests.bench.figures import Ratio, line, spread
 from tests.bench.hundred import FIRING_EVERY, fired, scans, write_rulebook, write_rules
 from tests.bench.ours import FEED_RECORDS, QUIET_AT_MOST_S, Watch, until
 from tests.bench.rulebook_install import Missing, rulebook_command
@@ -158,17 +158,24 @@ def table(found: dict[str, Any]) -> str:
     """The figures as lines, or why there are none."""
     if "missing" in found:
         return f"ansible-rulebook was not measured: {found['missing']}"
-    ratio = statistics.median(found[OURS]) / statistics.median(found[THEIRS])
-    judged = f"{ratio:.2f} x, {verdict(ratio >= GOAL)} {GOAL:.1f} x"
     return "\n".join(
         (
             f"100 rules on one type, 1 % of {found['events']} events fire: events/s, median (smallest to largest) of "
             f"{len(found[OURS])} rounds",
             f"  ansible-rulebook                 {spread(found[THEIRS])}",
-            f"  the whole service, recorded      {spread(found[OURS])}  {judged}",
+            f"  the whole service, recorded      {spread(found[OURS])}",
             f"  both fired {found['fired']} times in each round, rule by rule the same",
+            *map(line, ratios(found)),
         )
     )
+
+
+def ratios(found: dict[str, Any]) -> list[Ratio]:
+    """Ours over theirs, where both were measured."""
+    if "missing" in found:
+        return []
+    value = statistics.median(found[OURS]) / statistics.median(found[THEIRS])
+    return [Ratio("P4", "events/s under 100 rules against ansible-rulebook", value, GOAL)]
 
 
 if __name__ == "__main__":
