@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.guard.tree import ROOT
+from tests.real_parts import free_port
 
 PROGRAM = ROOT / "services" / "kafka.py"
 
@@ -19,19 +20,6 @@ def kafka(command: str, home: Path, *options: str, path: str | None = None) -> s
     return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
-def two_free_ports() -> int:
-    """A port that is free together with the one after it. Somebody may take it before we do: then the start says so."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "broker"
@@ -40,7 +28,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.kafka
 def test_a_second_broker_starts_is_killed_comes_back_and_stops(home: Path) -> None:
-    port = two_free_ports()
+    port = free_port()
 
     started = kafka("start", home, "--port", str(port))
     assert started.returncode == 0, started.stderr

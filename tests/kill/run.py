@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from tests.kill.parcels import Parcels
 from tests.kill.scene import Load, Scene
 from tests.kill.time_machine import judge_replays
 from tests.kill.workload import KEY
+from tests.real_parts import free_port
 
 READY_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 90.0
@@ -55,7 +55,7 @@ class Ordeal:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.workspace = self.root / "workspace"
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.log = self.root / "service.log"
         self.store = self.store or f"sqlite+aiosqlite:///{self.workspace}/data/audit.db"
 
@@ -149,10 +149,3 @@ class Ordeal:
             if not findings.violations or time.monotonic() > until:
                 return findings
             time.sleep(0.5)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

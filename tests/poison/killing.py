@@ -4,11 +4,9 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 
 import httpx
@@ -16,6 +14,7 @@ import httpx
 from control_plane.adapters.faust.fault_points import WRITE_POINTS
 from tests.poison.house import KEY, PATIENCE_S, POLL_S, House, Onlooker, subjects
 from tests.poison.redrive import MENDED, bury, letters, not_once
+from tests.real_parts import free_port
 
 SWEEP_LETTERS = 4
 """Few at a time, so that a kill finds some that went back and some that did not."""
@@ -53,9 +52,7 @@ async def redrive_under_kills(house: House, *, letters_: int, kills: int, seed: 
 
 async def _one_life(house: House, chance: random.Random) -> int:
     """A service that is killed while it redrives, at any time or at a point of its write; requests that were cut."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     point = f"{chance.choice(WRITE_POINTS)}:{chance.randint(1, PASSAGES_MAX)}" if chance.random() < 0.5 else ""
     process = _started(house, port, point)
     try:

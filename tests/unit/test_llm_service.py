@@ -5,7 +5,6 @@ import asyncio
 import gzip
 import json
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from control_plane.messages.event import DECISION_PROPOSED
 from control_plane.messages.wire import encode_event, utc
 from control_plane.ports.backbone import Output
 from tests import scripted_model as scripted
+from tests.real_parts import free_port
 from tests.scripted_model import Exchange, Reply, ScriptedModel, decision
 from tests.unit.test_api_telemetry import samples
 
@@ -159,20 +159,13 @@ async def plays(exchange: Exchange) -> None:
     await MODES[subject.removeprefix("service/").rpartition(".")[0]][0](exchange)
 
 
-def closed_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 async def test_whatever_a_model_does_there_is_no_decision_but_a_reason_and_rules_and_other_agents_go_on(
     tmp_path: Path,
 ) -> None:
     seen = Seen()
     async with ScriptedModel(plays) as model:
         common = {"on": "service.measured", "tokens": 10_000_000, "timeout": TIMEOUT_S}
-        deaf = AGENT.format(name="deaf", url=f"http://127.0.0.1:{closed_port()}/v1", **common)
+        deaf = AGENT.format(name="deaf", url=f"http://127.0.0.1:{free_port()}/v1", **common)
         advisor = AGENT.format(name="advisor", url=model.url, **common)
         service = service_on(tmp_path, f"{advisor}---\n{deaf}")
         service.observe(seen)

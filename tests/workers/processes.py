@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.real_parts import free_port
 
 KEY = "workers-under-test-0001"
 STARTED_WITHIN_S = 60.0
@@ -73,7 +74,7 @@ class Crew:
     environ: Mapping[str, str] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
     key: str = KEY
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=free_port)
 
     @property
     def url(self) -> str:
@@ -174,10 +175,3 @@ def until_ready(client: httpx.Client, timeout_s: float = 20.0) -> None:
     while client.get("/health/ready").status_code != 200:
         assert time.monotonic() < until, client.get("/health/ready").text
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,7 +1,6 @@
 """A broker dies and comes back; the worker goes on by itself, without loss."""
 
 import asyncio
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from tests.contract.backbone.killing import REPOSITORY
 from tests.contract.backbone.owners import CountingOwner
 from tests.contract.backbone.test_rebalance import outputs_are_complete
 from tests.contract.backbone.world import World, events
+from tests.real_parts import free_port
 
 PROGRAM = REPOSITORY / "services" / "kafka.py"
 COMMAND_TIMEOUT_S = 60
@@ -23,7 +23,7 @@ class OwnBroker:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.port = two_free_ports()
+        self.port = free_port()
 
     async def run(self, command: str) -> None:
         options = ["--port", str(self.port)] if command == "start" else []
@@ -61,16 +61,3 @@ async def test_a_killed_broker_that_comes_back_is_gone_on_with(own_broker: OwnBr
         await owner.until(lambda: sum(owner.counts().values()) >= 1_000, timeout_s=60.0)
         await owner.until(lambda: len(owner.committed_batches) == len(owner.batches))
         await outputs_are_complete(world)
-
-
-def two_free_ports() -> int:
-    """A port that is free together with the one after it, which the broker's controller takes."""
-    for port in range(23_000, 24_000, 2):
-        with socket.socket() as one, socket.socket() as other:
-            try:
-                one.bind(("127.0.0.1", port))
-                other.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no two free ports between 23000 and 24000")

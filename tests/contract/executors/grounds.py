@@ -1,7 +1,6 @@
 """Grounds on which executors act: a target of each kind, that counts by itself what was done to it."""
 
 import json
-import socket
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -14,6 +13,7 @@ from control_plane.messages import Command
 from control_plane.sdk import Executor
 from tests.contract.executors.http_target import HttpServer
 from tests.contract.ledger.commands import a_command
+from tests.real_parts import free_port
 
 
 class Ground(ABC):
@@ -184,9 +184,7 @@ class ProcessGround(Ground):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
 
     def definition(self) -> dict[str, Any]:
         self.serve()

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from control_plane.adapters.cel import CelExpressions
 from control_plane.executors import DefinitionInvalid, ExecutorTools, build_executor
 from tests.contract.executors.grounds import HttpGround
+from tests.real_parts import free_port
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,7 @@ def test_a_wrong_definition_names_the_field(changes: dict[str, Any], field: str)
 
 
 async def test_an_address_where_nobody_listens_is_no_connection(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     tools = ExecutorTools(root=tmp_path, expressions=CelExpressions(), environ={})
     definition = {"name": "p", "kind": "http", "request": {"url": f"http://127.0.0.1:{port}/{{parameters.x}}"}}
     executor = build_executor(definition, tools)
