@@ -18,7 +18,6 @@ from control_plane.bootstrap.ends import TriggersEnd
 from control_plane.bootstrap.following import ControlFollower
 from control_plane.bootstrap.front import Front
 from control_plane.bootstrap.interpreter import spare_the_collector, switch_threads_soon
-from control_plane.bootstrap.joints import Observers, Waiting
 from control_plane.bootstrap.readiness import Following, until_ready
 from control_plane.bootstrap.records import home_on, open_marks, open_reader, open_tail
 from control_plane.bootstrap.ruling import EMBEDDED, EmbeddedRuling, ruling_for
@@ -28,6 +27,7 @@ from control_plane.bootstrap.workshop import check_tools, compile_tools
 from control_plane.caretaker import Caretaker
 from control_plane.errors import InvalidSettings
 from control_plane.executors import Dispatch
+from control_plane.joints import Observers, Waiting
 from control_plane.messages import topics
 from control_plane.partition import Observer, Partitions
 from control_plane.ports.audit import Audit

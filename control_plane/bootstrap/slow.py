@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from control_plane.adapters.openai import OpenAiTool
-from control_plane.bootstrap.joints import Waiting
 from control_plane.bootstrap.records import open_reader
 from control_plane.bootstrap.workshop import compile_tools
 from control_plane.catalogue import ControlItem, ControlSet
 from control_plane.errors import BackboneUnavailable
+from control_plane.joints import Waiting
 from control_plane.messages import topics
 from control_plane.ports.agent import SlowAgent
 from control_plane.ports.backbone import Backbone, GroupReader, Record

@@ -8,12 +8,11 @@ from typing import Any, Final
 from msgspec import Struct
 
 from control_plane.caretaker import TICK_INTERVAL_S, Caretaker
-from control_plane.errors import ContinuityBroken, InvalidMessage, TemporaryError
-from control_plane.messages import Command, Context, DeadLetter, Decision, Outcome, topics
-from control_plane.messages.wire import encode
+from control_plane.errors import ContinuityBroken, TemporaryError
+from control_plane.joints import Replies, Waiting
+from control_plane.messages import Command, Context, Decision, topics
 from control_plane.partition import Partitions
 from control_plane.ports.agent import SlowAgent
-from control_plane.ports.backbone import GroupReader, Output, Record
 from control_plane.simulation.backbone import SimulatedBackbone, Stage
 from control_plane.simulation.engine import Mood, SimulatedEngine
 from control_plane.simulation.event_loop import Process
@@ -103,8 +102,8 @@ class Worker:
         )
         self.backbone.own_events(partitions)
         slow = SlowAgents(self._slow_agent, self._outside())
-        self.backbone.join("agents", [topics.CONTEXTS], _Once(self._started, lambda: slow))
-        self.backbone.join("executors", [topics.COMMANDS], _Once(self._started, lambda: self._dispatch))
+        self.backbone.join("agents", [topics.CONTEXTS], Waiting(self._started, lambda: slow))
+        self.backbone.join("executors", [topics.COMMANDS], Waiting(self._started, lambda: self._dispatch))
         await self.backbone.start()
         self._dispatch = self._make_dispatch()
         await self._dispatch.start()
@@ -128,7 +127,7 @@ class Worker:
         )
 
     def _make_dispatch(self) -> DispatchRole:
-        house = self._house
+        house, replies = self._house, Replies(self.backbone)
         ledger = SimulatedLedger(house.books, lease_s=LEASE_S, sole=house.alone)
         return house.parts.dispatch(
             ledger=WiredLedger(ledger, lambda name, act: house.stage.wire.call(self.process, name, act)),
@@ -137,27 +136,11 @@ class Worker:
                 for name in house.subject.executors
             },
             clock=self._executors_clock,
-            publish=self._publish,
-            dead_letter=self._bury,
+            publish=replies.publish,
+            dead_letter=replies.bury,
             halted=house.halted,
             bounds=BOUNDS,
         )
-
-    async def _publish(self, outcomes: Sequence[Outcome]) -> None:
-        await self.backbone.append(
-            [Output(topics.EVENTS, outcome.subject.encode(), encode(outcome)) for outcome in outcomes]
-        )
-
-    async def _bury(self, record: Record, reason: InvalidMessage) -> None:
-        letter = DeadLetter.of(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            recorded_ms=record.recorded_ms,
-            record=record.value,
-            reason=reason,
-        )
-        await self.backbone.append([Output(topics.DEAD_LETTERS, record.key, encode(letter), record.partition)])
 
     def _slow_agent(self, name: str) -> SlowAgent | None:
         found = self._house.subject.controls.at(self._house.wanted()).agent(name)
@@ -198,21 +181,6 @@ class _CaretakersClock:
         due = [due_ms for number in self._partitions.owned() if (due_ms := self._partitions.due_ms(number)) is not None]
         idle_s = min([IDLE_S, *((due_ms - now_ms) / 1000 for due_ms in due)]) if seconds == TICK_INTERVAL_S else 0
         await self._clock.sleep(max(seconds, idle_s))
-
-
-class _Once:
-    """A group reader that takes nothing before its process has started."""
-
-    def __init__(self, started: asyncio.Event, inner: Callable[[], GroupReader | None]) -> None:
-        self._started = started
-        self._inner = inner
-
-    async def take(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Wait, then let the reader take the batch."""
-        await self._started.wait()
-        reader = self._inner()
-        assert reader is not None, "a role is joined only with its reader"
-        await reader.take(topic, partition, records)
 
 
 class _Moody:

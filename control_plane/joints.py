@@ -1,12 +1,17 @@
-"""What stands between the roles of a service: readers that wait for all of them, an observer that tells several."""
+"""What joins the roles of a process, real or simulated: readers that wait for all of them, an observer that tells
+several, what dispatch says to the log.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
 
+from control_plane.errors import InvalidMessage
 from control_plane.loop.step import Done
-from control_plane.messages import DeadLetter, Event
+from control_plane.messages import DeadLetter, Event, Outcome, topics
+from control_plane.messages.wire import encode
 from control_plane.partition import Observer
-from control_plane.ports.backbone import GroupReader, Record
+from control_plane.partition.following import letter_of
+from control_plane.ports.backbone import Backbone, GroupReader, Output, Record
 
 
 class Waiting:
@@ -46,3 +51,21 @@ class Observers:
         """A record could not be processed."""
         for observer in self._observers:
             observer.dead_lettered(letter)
+
+
+class Replies:
+    """What dispatch says to the log."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+
+    async def publish(self, outcomes: Sequence[Outcome]) -> None:
+        """Outcomes come back as events of their subjects."""
+        await self._backbone.append(
+            [Output(topics.EVENTS, outcome.subject.encode(), encode(outcome)) for outcome in outcomes]
+        )
+
+    async def bury(self, record: Record, reason: InvalidMessage) -> None:
+        """A record of `commands.v1` that is no command."""
+        letter = encode(letter_of(record, reason, ""))
+        await self._backbone.append([Output(topics.DEAD_LETTERS, record.key, letter, record.partition)])
