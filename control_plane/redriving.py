@@ -12,15 +12,13 @@ from control_plane.errors import InvalidMessage
 from control_plane.loop.intake import admit, check_event
 from control_plane.messages import DeadLetter, Event, topics
 from control_plane.messages.dead_letter import marked
-from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_CLAIMED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.event import OF_THE_OWNER
 from control_plane.messages.showing import event_of, showing_of
 from control_plane.messages.wire import decode_event, encode_event
 from control_plane.ports.backbone import Output
 
 TRIGGER_PREFIX: Final = "trigger/"
 """What the letters of triggers name instead of a topic: the source of the trigger's events."""
-
-_OF_THE_OWNER: Final = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, PARTITION_CLAIMED})
 
 MapAgain = Callable[[DeadLetter], bytes]
 """What a trigger makes of a letter's record now. Raises InvalidMessage."""
@@ -58,7 +56,7 @@ def redriven(letter: DeadLetter, now_ms: int, controls: Controls, map_again: Map
 def _shown_again(letter: DeadLetter, agent: str, now_ms: int, controls: Controls) -> Event:
     event = event_of(letter, agent, now_ms)
     shown, found = showing_of(event).event, controls.agent(agent)
-    if shown.type in _OF_THE_OWNER:
+    if shown.type in OF_THE_OWNER:
         raise InvalidMessage(
             "moment_over",
             f"{agent} failed when time had passed, and that moment is over",

@@ -31,6 +31,9 @@ PARTITION_SUMMARISED = "partition.summarised"
 PARTITION_CLAIMED = "partition.claimed"
 """A worker took the partition: it is the owner until the next claim."""
 
+OF_THE_OWNER = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, PARTITION_CLAIMED})
+"""What the owner of a partition says to all of it; no agent is ever shown one."""
+
 SUBJECT_REGISTERED = "subject.registered"
 """The subject exists from here on: it counts in the fleets that it is a member of. Anybody may say so."""
 
@@ -57,10 +60,7 @@ SHOWN_AGAIN = "event.shown_again"
 
 RESERVED = frozenset(
     {
-        TICK,
-        CONTROLS_ADOPTED,
-        PARTITION_SUMMARISED,
-        PARTITION_CLAIMED,
+        *OF_THE_OWNER,
         DECISION_PROPOSED,
         EFFECT_JUDGED,
         CANCELLATION_REQUESTED,

@@ -6,27 +6,31 @@ code.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from control_plane.catalogue import Controls
-from control_plane.causality.lineage import SOURCE
 from control_plane.errors import ContinuityBroken, InvalidMessage
 from control_plane.loop.arrival import NO_FLEETS, Arrival
 from control_plane.loop.deliberation import OVERRAN
-from control_plane.loop.intake import check_event
 from control_plane.loop.step import Ask, Done, step
-from control_plane.messages import DeadLetter, Event, topics
-from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_CLAIMED, PARTITION_SUMMARISED, TICK
+from control_plane.messages import DeadLetter, Event
+from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_CLAIMED, PARTITION_SUMMARISED
 from control_plane.messages.summary import summary_of
-from control_plane.messages.wire import decode_event
 from control_plane.partition.fleets import KnownFleets
 from control_plane.partition.following import buried, following, letter_of, says_too_much, unfolded
 from control_plane.partition.held import Held, Mark, ToTell
+from control_plane.partition.records import (
+    Decoded,
+    admit,
+    check_continuity,
+    concerns_partition,
+    digest_of,
+    runs_of,
+    why_not,
+)
 from control_plane.partition.rows import HELD_BYTES_MAX, Batch, PartitionRows, Touched, output_bytes
 from control_plane.ports.backbone import Commit, Output, Record, RowReader, Start
 from control_plane.ports.controls_source import ControlsSource
@@ -41,9 +45,6 @@ answers for 40 ms, once for each partition."""
 FAULT_PAUSE_S = 0.02
 FAULTS_WAITED_OUT_MAX = 1_500
 """Half a minute in which an engine that does not rule may come back, after a crash and only then."""
-
-_OF_THE_OWNER = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, PARTITION_CLAIMED})
-
 
 Home = Callable[[str], int]
 """The partition that a subject belongs to."""
@@ -86,7 +87,7 @@ class Partitions:
         that it may go on, OwnerFenced when a newer owner was there already."""
         mark = msgspec.json.decode(start.mark, type=Mark) if start.mark else Mark("", "")
         if mark.generation == start.generation:
-            _check_continuity(partition, start, mark)
+            check_continuity(partition, start, mark.last_digest)
         held = Held(partition, PartitionRows(rows, start, partition), replace(mark, generation=start.generation))
         if mark.controls_revision:
             self._follow_on(held, mark)
@@ -117,11 +118,11 @@ class Partitions:
         held = self._held[partition]
         first = records[0].offset
         batch = Batch(records[-1].offset + 1)
-        for segment in _segments(records):
+        for segment in runs_of(records):
             if segment[0][0].offset < batch.end:
                 await self._take_segment(held, batch, segment)
         if batch.end > first:
-            held.mark = replace(held.mark, last_digest=_record_digest(records[batch.end - first - 1]))
+            held.mark = replace(held.mark, last_digest=digest_of(records[batch.end - first - 1]))
         in_order = sorted(batch.outputs, key=_offset_of)
         outputs = tuple(Output(out.topic, out.key, out.value, out.partition) for out in in_order)
         return Commit(
@@ -148,17 +149,17 @@ class Partitions:
                 raise
             held.mark = replace(held.mark, controls_revision="")
 
-    async def _take_segment(self, held: Held, batch: Batch, segment: "list[tuple[Record, Event | None]]") -> None:
+    async def _take_segment(self, held: Held, batch: Batch, segment: Sequence[Decoded]) -> None:
         """Records between two that concern the whole partition: subjects are independent of one another here, but for
         members of fleets, which are taken in the order of their records."""
         record, event = segment[0]
-        if event is not None and _concerns_partition(event):
+        if event is not None and concerns_partition(event):
             await self._take_for_partition(held, batch, record, event)
             return
         if not self._engine.concurrent or held.rows.fleets.is_behind(record.offset):
             await self._take_in_order(held, batch, segment)
             return
-        chains: dict[str, list[tuple[Record, Event | None]]] = {}
+        chains: dict[str, list[Decoded]] = {}
         for record, event in segment:
             chains.setdefault(_chain_of(held, event), []).append((record, event))
         await asyncio.gather(*[self._take_in_order(held, batch, chain) for chain in chains.values()])
@@ -184,13 +185,13 @@ class Partitions:
         except InvalidMessage as exc:
             self._bury(held, batch, record, exc, subject=event.subject)
 
-    async def _take_in_order(self, held: Held, batch: Batch, records: "list[tuple[Record, Event | None]]") -> None:
+    async def _take_in_order(self, held: Held, batch: Batch, records: Sequence[Decoded]) -> None:
         """One after the other, until the batch is full."""
         worked = 0
         for record, event in records:
             said_before = len(batch.outputs)
             if event is None:
-                self._bury(held, batch, record, _why_not(record))
+                self._bury(held, batch, record, why_not(record))
             else:
                 held.hear(event, record)
                 await self._take_one(held, batch, event.subject, record, event)
@@ -246,10 +247,10 @@ class Partitions:
         if again and batch.fits_outputs(output_bytes(again), record.offset):
             batch.outputs += again
             batch.repeated[touched.row.subject] = record.offset
-        if again or _concerns_partition(event):
+        if again or concerns_partition(event):
             return
         try:
-            _admit(held.controls, event, record)
+            admit(held.controls, event, record)
         except InvalidMessage as exc:
             self._bury(held, batch, record, exc, subject=event.subject)
 
@@ -265,7 +266,7 @@ class Partitions:
         return done, faulty
 
     async def _asked(self, held: Held, row: Row, event: Event, record: Record) -> tuple[Done, bool]:
-        controls = _admit(held.controls, event, record)
+        controls = admit(held.controls, event, record)
         if row.applied < 0:
             self._check_home(held, row.subject)
         rows, faulty = held.rows, False
@@ -287,27 +288,10 @@ class Partitions:
             self._observer.dead_lettered(letter)
 
 
-def _segments(records: Iterable[Record]) -> "list[list[tuple[Record, Event | None]]]":
-    """Records in runs: one that concerns the whole partition stands alone, because all before it must be done."""
-    segments: list[list[tuple[Record, Event | None]]] = []
-    alone = True
-    for record in records:
-        try:
-            event = decode_event(record.value, record.recorded_ms)
-        except InvalidMessage:
-            event = None
-        whole_partition = event is not None and _concerns_partition(event)
-        if whole_partition or alone:
-            segments.append([])
-        segments[-1].append((record, event))
-        alone = whole_partition
-    return segments
-
-
 def _end_with_fault(batch: Batch, record: Record, event: Event) -> None:
     """After a crash the step may end otherwise. What is decided on other members hangs on it, so none of their rows may
     be stored without this one; of one batch some may."""
-    batch.end = min(batch.end, record.offset if _concerns_partition(event) else record.offset + 1)
+    batch.end = min(batch.end, record.offset if concerns_partition(event) else record.offset + 1)
 
 
 def _chain_of(held: Held, event: Event | None) -> str:
@@ -315,50 +299,5 @@ def _chain_of(held: Held, event: Event | None) -> str:
     return "" if event is None or held.sees_fleets(event.subject) else event.subject
 
 
-def _concerns_partition(event: Event) -> bool:
-    """Whether the partition's owner appended it for all rows; from anybody else such an event is a dead letter."""
-    return event.type in _OF_THE_OWNER and event.lineage.source == SOURCE
-
-
-def _why_not(record: Record) -> InvalidMessage:
-    try:
-        decode_event(record.value, record.recorded_ms)
-    except InvalidMessage as exc:
-        return exc
-    raise AssertionError("a record that decodes is never buried undecoded")
-
-
-def _admit(controls: Controls | None, event: Event, record: Record) -> Controls:
-    """The controls that the event is folded under. Raises InvalidMessage when it must not be folded."""
-    if controls is None:
-        raise InvalidMessage(
-            "no_controls",
-            "the event came before any controls were adopted in its partition",
-            cure="Start the loop role first; then send it again.",
-        )
-    if not _concerns_partition(event):
-        check_event(event, record.recorded_ms, controls)
-    return controls
-
-
 def _offset_of(output: HeldOutput) -> int:
     return output.input_offset
-
-
-def _record_digest(record: Record) -> str:
-    return blake2b(record.value, digest_size=16, key=record.recorded_ms.to_bytes(8, "big")).hexdigest()
-
-
-def _check_continuity(partition: int, start: Start, mark: Mark) -> None:
-    """The record before the start must be the one that was applied last: otherwise the log was wiped, cut or
-    restored."""
-    if not start.mark or start.next_offset == 0:
-        return
-    before = start.record_before
-    if before is None or _record_digest(before) != mark.last_digest:
-        raise ContinuityBroken(
-            f"partition {partition} of {topics.EVENTS} no longer holds the record that was applied last, at offset "
-            f"{start.next_offset - 1}: the log was wiped, cut or restored. Nothing was done, and nothing of the "
-            "partition is taken until a person has looked. Restore the log, or say that it may go on: "
-            f"setpoint log continue --partition {partition}"
-        )

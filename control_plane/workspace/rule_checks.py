@@ -5,15 +5,12 @@ from collections.abc import Collection, Iterator, Mapping
 
 from control_plane.catalogue.definitions import EVENT_TYPE_PATTERN, IntentDefinition, RowDefinition, RuleDefinition
 from control_plane.durations import parse_duration_ms
-from control_plane.messages.event import CONTROLS_ADOPTED, PARTITION_CLAIMED, PARTITION_SUMMARISED, TICK
+from control_plane.messages.event import OF_THE_OWNER, TICK
 from control_plane.workspace.flaws import Flaws, shown
 from control_plane.workspace.yaml_tree import Node
 
 CONDITIONS = ("count", "rate", "absent")
 """Keys that say what a rule waits for, instead of the last event alone."""
-
-NEVER_SHOWN = frozenset({TICK, CONTROLS_ADOPTED, PARTITION_SUMMARISED, PARTITION_CLAIMED})
-"""What the owners of partitions say to themselves."""
 
 Complaint = tuple[Node, str, str]
 """Where, what, and the cure."""
@@ -77,7 +74,7 @@ def check_types(node: Node, name: str, heard: Collection[str]) -> Iterator[Compl
         if not re.search(EVENT_TYPE_PATTERN, event_type):
             cure = "Write text: Past tense, as in service.started. Or: a list."
             yield place, f"on cannot be {shown(event_type)}", cure
-    for event_type in sorted(NEVER_SHOWN.intersection(heard)):
+    for event_type in sorted(OF_THE_OWNER.intersection(heard)):
         cure = "Use for or absent, or a timer in triggers/." if event_type == TICK else "Listen to another type."
         yield place, f"{name} listens to {event_type}, which no agent is shown", cure
     for event_type in sorted({t for t in heard if list(heard).count(t) > 1}):
