@@ -65,6 +65,7 @@ class CountingOwner(Changed):
         self.taken: list[Record] = []
         self.batches: list[tuple[int, int]] = []
         self.committed_batches: list[tuple[int, int]] = []
+        self.next_committed: dict[int, int] = {}
         self.revoked_partitions: list[int] = []
         self.in_flight_seen_max = 0
         self._rows: dict[int, dict[bytes, Row]] = {}
@@ -78,7 +79,7 @@ class CountingOwner(Changed):
         self.starts[partition] = start
         self.readers[partition] = rows
         self._rows[partition] = {}
-        self._next[partition] = start.next_offset
+        self._next[partition] = self.next_committed[partition] = start.next_offset
         self._in_flight[partition] = 0
         self.changed()
 
@@ -97,6 +98,7 @@ class CountingOwner(Changed):
         return commit
 
     def committed(self, partition: int, commit: Commit) -> None:
+        self.next_committed[partition] = commit.next_offset
         if (partition, commit.batch_offset) in self.batches:
             self._in_flight[partition] -= 1
             self.committed_batches.append((partition, commit.batch_offset))
