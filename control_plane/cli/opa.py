@@ -1,13 +1,14 @@
 """Commands about the OPAs that rule for a service: how one is started, and which policies each of them runs."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from control_plane.cli.exits import BAD_USAGE, FOUND_WRONG, CommandError, group_of
-from control_plane.cli.output import AsJson, printable, put, put_columns, put_json
+from control_plane.cli.output import AsFormat, AsJson, Format, format_of, printable, put, put_columns, put_json
 from control_plane.cli.places import HERE, Url, WorkspaceOption, service_url, settings_of
 
 START = "opa run --server --addr 127.0.0.1:8181 --config-file"
@@ -57,10 +58,16 @@ def config(
     put(f"{output} is written. Start OPA with: {START} {output}")
 
 
-def listed(url: Url = None, workspace: WorkspaceOption = HERE, as_json: AsJson = False) -> None:
+def listed(
+    url: Url = None,
+    workspace: WorkspaceOption = HERE,
+    as_json: AsJson = False,
+    output: AsFormat = Format.COLUMNS,
+) -> None:
     """Every OPA that told the service of itself, with the policies that it holds.
 
-    Exit code 1 when one of them does not hold what the service offers.
+    With -o wide also why it did not take the last bundle. Exit code 1 when one of them does not hold what the service
+    offers.
 
     Next: setpoint doctor
     """
@@ -68,16 +75,29 @@ def listed(url: Url = None, workspace: WorkspaceOption = HERE, as_json: AsJson =
 
     with service(url, workspace) as client:
         found = client.get("/v1/opa")
-    if as_json:
+    chosen = format_of(as_json, output)
+    if chosen is Format.JSON:
         put_json(found)
     else:
-        rows = [
-            (one["id"], one["version"], one["bundle"] or "none", "yes" if one["current"] else "no", one["told_at"])
-            for one in found["opas"]
-        ]
-        put_columns(("OPA", "VERSION", "HOLDS", "CURRENT", "TOLD AT"), rows)
-        for one in found["opas"]:
-            if one["problem"]:
-                put(printable(f"{one['id']}: {one['problem']}"))
+        _put_opas(found["opas"], wide=chosen is Format.WIDE)
     if not all(one["current"] for one in found["opas"]):
         raise typer.Exit(FOUND_WRONG)
+
+
+def _put_opas(opas: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
+    head = ("OPA", "VERSION", "HOLDS", "CURRENT", "TOLD AT", *(("PROBLEM",) if wide else ()))
+    rows = [
+        (
+            one["id"],
+            one["version"],
+            one["bundle"] or "none",
+            "yes" if one["current"] else "no",
+            one["told_at"],
+            *((one["problem"],) if wide else ()),
+        )
+        for one in opas
+    ]
+    put_columns(head, rows, wide=wide)
+    for one in opas:
+        if one["problem"] and not wide:
+            put(printable(f"{one['id']}: {one['problem']}"))

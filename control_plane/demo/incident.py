@@ -122,7 +122,7 @@ class _Incident:
 
     async def _until_judged(self) -> None:
         """Wait until every fault was repaired and every action judged."""
-        while self._unrepaired() or self._story.open_commands or self._story.open_effects:  # noqa: ASYNC110 - observed
+        while self._unrepaired() or self._story.is_open:  # noqa: ASYNC110 - observed
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _unrepaired(self) -> bool:

@@ -11,11 +11,10 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
-from control_plane.bootstrap.service import Service
 from control_plane.demo.llm_plan import SENTENCES, Letter, draw_letters
 from control_plane.demo.llm_score import score_llm
 from control_plane.demo.ports import free_ports
@@ -23,8 +22,9 @@ from control_plane.demo.recorded_model import NAME, RecordedModel, recorded_answ
 from control_plane.demo.running import Run, read_again, service_of, serving, unless_failed
 from control_plane.demo.scorecard import Scorecard
 from control_plane.demo.story import Story
+from control_plane.demo.telling import Teller
 from control_plane.demo.warehouse import Deed, Warehouse
-from control_plane.errors import InvalidSettings, TemporaryError
+from control_plane.errors import InvalidSettings
 from control_plane.loop.step import Done
 from control_plane.messages import DeadLetter, Event
 from control_plane.messages.event import DECISION_PROPOSED
@@ -58,7 +58,7 @@ async def run_llm(run: Run) -> Scorecard:
             stack.push_async_callback(model.close)
         failed = await stack.enter_async_context(serving(service))
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, verify=False))
-        mail = _Mail(service, client)
+        mail = _Mail(service, client, "desk")
         desk = Warehouse(desk_port, mail.reported)
         await desk.open()
         stack.push_async_callback(desk.close)
@@ -98,22 +98,8 @@ class _Answers:
         """The story tells it."""
 
 
-class _Mail:
-    """Tells facts, as a desk's own system would: by webhook."""
-
-    def __init__(self, service: Service, client: httpx.AsyncClient) -> None:
-        assert service.rest is not None, "the service serves REST"
-        self._url = f"{service.rest.url}/hooks/desk"
-        self._key = service.settings.api_key_file.read_text().strip()
-        self._client = client
-
-    async def tell(self, facts: Sequence[dict[str, Any]]) -> None:
-        """Send facts. Raises TemporaryError when they are not taken."""
-        headers = {"Authorization": f"Bearer {self._key}"}
-        try:
-            (await self._client.post(self._url, json={"facts": list(facts)}, headers=headers)).raise_for_status()
-        except httpx.HTTPError as exc:
-            raise TemporaryError(f"the webhook did not take {len(facts)} facts: {exc!r}") from exc
+class _Mail(Teller):
+    """A desk's own system."""
 
     async def reported(self, deeds: Sequence[Deed], told: int) -> None:
         """The desk has told what it has done so far."""
@@ -155,12 +141,9 @@ class _Day:
     async def _until_over(self) -> None:
         """Wait until all was answered, done and judged, and then a moment longer."""
         wanted = {letter.subject for letter in self._letters if not letter.is_urgent}
-        while not wanted <= self._answers.on or self._is_open():  # noqa: ASYNC110 - observed
+        while not wanted <= self._answers.on or self._story.is_open:  # noqa: ASYNC110 - observed
             await asyncio.sleep(LOOK_EVERY_S)
         await asyncio.sleep(CALM_S)
-
-    def _is_open(self) -> bool:
-        return bool(self._story.open_commands or self._story.open_effects)
 
 
 def _introduction(model: RecordedModel | None, letters: Sequence[Letter]) -> str:

@@ -9,19 +9,18 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
-from control_plane.bootstrap.service import Service
 from control_plane.demo.orders_plan import SENTENCES, Fact, Order, draw_orders, facts_of
 from control_plane.demo.orders_score import score_orders
 from control_plane.demo.ports import free_ports
 from control_plane.demo.running import Run, read_again, service_of, serving, unless_failed
 from control_plane.demo.scorecard import Scorecard
 from control_plane.demo.story import Story
+from control_plane.demo.telling import Teller
 from control_plane.demo.warehouse import Deed, Warehouse
-from control_plane.errors import TemporaryError
 from control_plane.workspace.creating import create_workspace
 
 PORT: Final = "7200"
@@ -44,7 +43,7 @@ async def run_orders(run: Run) -> Scorecard:
     service = service_of(run)
     service.observe(story)
     async with serving(service) as failed, httpx.AsyncClient(trust_env=False, verify=False) as client:
-        shop = _Shop(service, client)
+        shop = _Shop(service, client, "shop")
         warehouse = Warehouse(port, shop.reported)
         await warehouse.open()
         story.say("start", "", f"{len(orders)} orders, and a warehouse that fails in five ways")
@@ -66,22 +65,8 @@ async def run_orders(run: Run) -> Scorecard:
     )
 
 
-class _Shop:
-    """Tells facts, as a shop's own system would: by webhook."""
-
-    def __init__(self, service: Service, client: httpx.AsyncClient) -> None:
-        assert service.rest is not None, "the service serves REST"
-        self._url = f"{service.rest.url}/hooks/shop"
-        self._key = service.settings.api_key_file.read_text().strip()
-        self._client = client
-
-    async def tell(self, facts: Sequence[dict[str, Any]]) -> None:
-        """Send facts. Raises TemporaryError when they are not taken."""
-        headers = {"Authorization": f"Bearer {self._key}"}
-        try:
-            (await self._client.post(self._url, json={"facts": list(facts)}, headers=headers)).raise_for_status()
-        except httpx.HTTPError as exc:
-            raise TemporaryError(f"the webhook did not take {len(facts)} facts: {exc!r}") from exc
+class _Shop(Teller):
+    """A shop's own system."""
 
     async def reported(self, deeds: Sequence[Deed], told: int) -> None:
         """The warehouse has told what it has done so far."""
@@ -147,12 +132,9 @@ class _Day:
     async def _until_over(self) -> None:
         """Wait until all that is needed was done and judged, and then a moment longer."""
         wanted = {order.name for order in self._orders if order.fails}
-        while not wanted <= {deed.order for deed in self._warehouse.deeds} or self._is_open():  # noqa: ASYNC110 - observed
+        while not wanted <= {deed.order for deed in self._warehouse.deeds} or self._story.is_open:  # noqa: ASYNC110 - observed
             await asyncio.sleep(LOOK_EVERY_S)
         await asyncio.sleep(CALM_S)
-
-    def _is_open(self) -> bool:
-        return bool(self._story.open_commands or self._story.open_effects)
 
 
 def _now(ago_s: float) -> str:

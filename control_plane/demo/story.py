@@ -43,6 +43,11 @@ class Story:
         self._refused: set[tuple[str, str, str]] = set()
         self._expected: dict[str, bool] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a command or an effect has yet to be heard of."""
+        return bool(self.open_commands or self.open_effects)
+
     def say(self, step: str, service: str, text: str) -> None:
         """Tell something that is not the loop's doing."""
         self._tell(Line(time.monotonic() - self._began_s, step, service, text))

@@ -204,11 +204,14 @@ def test_the_service_says_who_runs_what_and_when_nobody_rules(ruled: Ruled) -> N
     ruled.soon(("allow", "slowing"))
     revision = ruled.verdict()["policy_revision"]
     listed = ruled.service.setpoint("opa", "list", "--json")
+    shown = ruled.service.setpoint("opa", "list", "-o", "wide").output.splitlines()
     metrics = ruled.get("/metrics").text
 
     assert ruled.get("/health/ready").status_code == 200
     assert listed.exit_code == 0, listed.output
     assert [(one["bundle"], one["current"]) for one in json.loads(listed.output)["opas"]] == [(revision, True)]
+    assert shown[0].split() == ["OPA", "VERSION", "HOLDS", "CURRENT", "TOLD", "AT", "PROBLEM"]
+    assert revision in shown[1]
     assert f'bundle="{revision}",current="true"' in metrics
     assert 'setpoint_opa_questions_total{end="ruled"}' in metrics
     assert "setpoint_opa_away 0.0" in metrics
