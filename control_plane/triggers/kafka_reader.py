@@ -7,7 +7,6 @@ Our own positions count, and theirs show the lag. Says nothing about what record
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -156,8 +155,7 @@ def _security(trigger: KafkaTrigger) -> dict[str, Any]:
     security = trigger.keys.security
     if security is None:
         return {}
-    context = ssl.create_default_context(cafile=security.ca_file) if "SSL" in security.protocol.split("_") else None
-    options: dict[str, Any] = {"security_protocol": security.protocol, "ssl_context": context}
+    options: dict[str, Any] = {"security_protocol": security.protocol, "ssl_context": trigger.encryption}
     if trigger.user is not None:
         options |= {
             "sasl_mechanism": security.mechanism,

@@ -5,7 +5,9 @@ was read is kept with us, after its events are safe; the group on their side sha
 """
 
 import logging
+import ssl
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -29,6 +31,7 @@ _BINARY: Final = "ce_"
 """Begins the headers of a CloudEvent in binary mode."""
 
 Server = Annotated[str, Meta(pattern=r"^[^\s:/,]+:\d{1,5}$", max_length=300, description="host:port.")]
+FileName = Annotated[str, Meta(min_length=1, max_length=500, description="a file in PEM, from the workspace on.")]
 TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$", description="a topic's name.")]
 
 _log = logging.getLogger(__name__)
@@ -41,7 +44,9 @@ class SecurityKeys(Keys, frozen=True):
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     username_env: VariableName | None = None
     password_env: VariableName | None = None
-    ca_file: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    ca_file: FileName | None = None
+    cert_file: FileName | None = None
+    key_file: FileName | None = None
 
 
 class KafkaKeys(Keys, frozen=True):
@@ -71,6 +76,9 @@ def examine_kafka(keys: KafkaKeys) -> Examined:
     if security is not None and security.protocol != "SSL" and not (security.username_env and security.password_env):
         problem = f"{security.protocol} wants a user and a password"
         problems.append(Problem(path=("security",), problem=problem, cure="Add username_env and password_env."))
+    if security is not None and security.key_file is not None and security.cert_file is None:
+        problem = "a key is of no use without its certificate"
+        problems.append(Problem(path=("security", "key_file"), problem=problem, cure="Add cert_file."))
     return Examined(problems=tuple(problems), formulas=formulas, types=said.types)
 
 
@@ -101,6 +109,7 @@ class KafkaTrigger:
             declared.secret(tools, variable, SECRET_CHARS_MIN) if variable else None
             for variable in ((security.username_env, security.password_env) if security else (None, None))
         )
+        self.encryption = _encryption(declared, security, tools.root)
 
     async def run(self) -> None:
         """Read until cancelled. Raises StorageFull, or what else no waiting can mend."""
@@ -171,3 +180,22 @@ def _structured(headers: Mapping[str, str], value: bytes) -> bytes:
     attributes = {name.removeprefix(_BINARY): text for name, text in headers.items() if name.startswith(_BINARY)}
     data = {"data": json_value(value, "the record")} if value else {}
     return msgspec.json.encode({**attributes, **data})
+
+
+def _encryption(declared: Declared, security: SecurityKeys | None, root: Path) -> ssl.SSLContext | None:
+    """How what is sent is encrypted, if it is. Raises InvalidWorkspace when a file cannot be used."""
+    if security is None or not security.protocol.endswith("SSL"):
+        return None
+    ca_file, cert_file, key_file = (
+        root / name if name is not None else None for name in (security.ca_file, security.cert_file, security.key_file)
+    )
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+        if cert_file is not None:
+            # A key that asks for its pass phrase would wait at a terminal that a service has not.
+            context.load_cert_chain(cert_file, key_file, password=lambda: b"")
+    except (OSError, ssl.SSLError) as exc:
+        problem = f"its certificates cannot be used: {exc}"
+        cure = "Name files in PEM that this user may read: ca_file, cert_file, and key_file without a pass phrase."
+        raise declared.wrong(problem, cure) from exc
+    return context

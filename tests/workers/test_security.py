@@ -5,11 +5,14 @@ import gc
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from control_plane.adapters.faust import (
     FaustBackbone,
@@ -18,13 +21,16 @@ from control_plane.adapters.faust import (
     open_log_tail,
     topic_findings,
 )
+from control_plane.adapters.faust.kafka_address import KafkaAddress
 from control_plane.errors import BackboneUnavailable, InvalidSettings
 from control_plane.messages.topics import CONTROL_SETS, EVENTS
 from control_plane.ports.backbone import Output
 from control_plane.settings import NO_SECURITY, KafkaSecurity, Settings
+from control_plane.triggers import build_trigger
 from tests.contract.backbone.owners import CountingOwner, KeepingReader
 from tests.contract.backbone.world import events
 from tests.real_parts import free_port
+from tests.unit.triggers_world import World, running
 from tests.workers.processes import SETPOINT
 from tests.workers.secured import PASSWORD, USER, Authority, Secured, secured_kafka
 
@@ -92,6 +98,42 @@ async def test_a_certificate(kafka: Secured, tmp_path: Path) -> None:
     security = KafkaSecurity(protocol="SSL", ca_file=kafka.authority.ca_file, cert_file=cert_file, key_file=key_file)
 
     await goes_round(kafka.certificates, security, tmp_path)
+
+
+@asynccontextmanager
+async def closing_admin(options: dict[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**options)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def test_a_trigger_reads_a_topic_of_others_by_its_certificate(kafka: Secured, tmp_path: Path) -> None:
+    cert_file, key_file = kafka.authority.certify("reader")
+    security = {
+        "protocol": "SSL",
+        "ca_file": str(kafka.authority.ca_file),
+        "cert_file": str(cert_file),
+        "key_file": str(key_file),
+    }
+    theirs = KafkaSecurity(protocol="SSL", ca_file=kafka.authority.ca_file, cert_file=cert_file, key_file=key_file)
+    options = KafkaAddress.parse(f"kafka://{kafka.certificates}", theirs).client_options()
+    topic, world = f"orders-{uuid.uuid4().hex[:8]}", World(root=tmp_path)
+    async with closing_admin(options) as admin, AIOKafkaProducer(**options) as producer:
+        await admin.create_topics([NewTopic(topic, 1, 1)])
+        await producer.send_and_wait(topic, b'{"number": "7"}')
+    declared = {
+        "name": "orders",
+        "kind": "kafka",
+        "servers": [kafka.certificates],
+        "topic": topic,
+        "security": security,
+    }
+    event = {"type": "order.placed", "subject": '"order/" + item.number'}
+    async with running(build_trigger({**declared, "event": event}, world.tools)):
+        await world.until(lambda: [event.subject for event in world.events] == ["order/7"])
 
 
 async def refusal(server: str, security: KafkaSecurity, path: Path) -> str:

@@ -9,15 +9,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from control_plane.adapters.memory import MemoryPositions, VirtualClock
 from control_plane.adapters.system import SystemClock
-from control_plane.errors import StorageFull
+from control_plane.errors import InvalidWorkspace, StorageFull
 from control_plane.triggers import Trigger, build_trigger
-from control_plane.triggers.kafka_topic import KafkaTrigger, Taken
+from control_plane.triggers.kafka_topic import KafkaKeys, KafkaTrigger, Taken, examine_kafka
 from tests.unit.triggers_world import PATIENCE_S, World, as_json, running
 
 PARTITIONS = 4
@@ -289,6 +290,20 @@ async def test_a_topic_that_was_made_anew_brings_new_events() -> None:
         await trigger.publish(records(timestamp_ms))
 
     assert len(set(world.ids)) == 2
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file"])
+def test_a_certificate_that_is_not_there_is_said_before_anything_is_read(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InvalidWorkspace, match=r"trigger orders: its certificates cannot be used: .*No such file"):
+        a_trigger(World(root=tmp_path), Topic("127.0.0.2:1"), security={"protocol": "SSL", key: "gone.pem"})
+
+
+def test_a_key_without_a_certificate_is_refused() -> None:
+    keys = {"servers": ["a:1"], "topic": "orders", "event": EVENT, "security": {"protocol": "SSL", "key_file": "k.pem"}}
+
+    examined = examine_kafka(msgspec.convert(keys, KafkaKeys))
+
+    assert [(found.path, found.cure) for found in examined.problems] == [(("security", "key_file"), "Add cert_file.")]
 
 
 def test_a_password_that_is_not_there_is_named(tmp_path: Path) -> None:
