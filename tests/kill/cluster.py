@@ -3,13 +3,14 @@ one process per role. Everything is killed, paused, slowed and cut in turn under
 """
 
 import contextlib
+import math
 import os
 import random
 import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +42,12 @@ PARTITIONS = 4
 ROLES = ("api", "recorder", "agents", "executors", "executors", "loop", "loop")
 LOOPS_MIN, LOOPS_MAX = 1, 3
 BUNDLE_KEY = "kill-harness-bundle-key-0123456789"
+KILLS_SHARE = 2 / 3
 KILLED_OFTENER = ("loop", "loop", "executors")
 """Those that act; a kill is drawn among these and all others."""
+
+Harm = Callable[[], str]
+"""Does it, and gives its name where that is not known before."""
 
 
 @dataclass
@@ -135,9 +140,9 @@ class ClusterOrdeal:
             worker.until_started()
         with self._crew.client() as client:
             until_ready(client, READY_WITHIN_S)
-        for _ in range(harms):
+        for name, harm in self._plan(harms):
             self._until_acknowledged(load, EVENTS_BETWEEN)
-            self._harm()
+            self.kills[harm() or name] += 1
             harmed(len(load.acknowledged))
         self._until_acknowledged(load, EVENTS_BETWEEN)
         self._stop(load)
@@ -146,11 +151,17 @@ class ClusterOrdeal:
         findings.wrong("stop", "workers that did not stop cleanly", [found for found in codes.items() if found[1]])
         return findings
 
-    def _harm(self) -> None:
-        name, harm = self._random.choice([*(4 * [("", self._kill)]), *self._harms()])
-        self.kills[harm() or name] += 1
+    def _plan(self, harms: int) -> Sequence[tuple[str, Harm]]:
+        """Two of three are `kill -9` of a worker. The others go on where the seed before this one left off, so that a few
+        logs see every kind."""
+        others = self._harms()
+        kills = math.ceil(harms * KILLS_SHARE)
+        first = self.seed * (harms - kills)
+        plan = kills * [("", self._kill)] + [others[(first + n) % len(others)] for n in range(harms - kills)]
+        self._random.shuffle(plan)
+        return plan
 
-    def _harms(self) -> list[tuple[str, Callable[[], str]]]:
+    def _harms(self) -> list[tuple[str, Harm]]:
         parts = self._parts
         kafka, database = parts.way_to_kafka, parts.way_to_database
         return [
