@@ -152,8 +152,8 @@ class ClusterOrdeal:
         return findings
 
     def _plan(self, harms: int) -> Sequence[tuple[str, Harm]]:
-        """Two of three are `kill -9` of a worker. The others go on where the seed before this one left off, so that a few
-        logs see every kind."""
+        """Two of three are `kill -9` of a worker. The others go on where the seed before left off, so that a few logs
+        see every kind."""
         others = self._harms()
         kills = math.ceil(harms * KILLS_SHARE)
         first = self.seed * (harms - kills)
