@@ -60,6 +60,7 @@ class Tally:
             "duration_s": round(time.monotonic() - self.began_s),
             "killed_at": dict(sorted(self.kills.items())),
             "found": dict(sorted(self.findings.counts.items())),
+            "acted_again_after_s": dict(sorted(self.findings.slowest_s.items())),
         }
 
 
@@ -134,8 +135,15 @@ def _in_words(result: dict[str, Any]) -> str:
         f"{len(result['violations'])} violations; {found['acknowledged']} events acknowledged, {found['decisions']} "
         f"decisions, {found['effects in the world']} effects in the world of {found['commands']} commands, "
         f"{found['copies']} copies; {found['replays equal']} replays equal, {found['tamperings found']} of "
-        f"{found['tamperings']} tamperings found"
+        f"{found['tamperings']} tamperings found" + _slowest(result["acted_again_after_s"])
     )
+
+
+def _slowest(seconds: dict[str, float]) -> str:
+    if not seconds:
+        return ""
+    name = max(seconds, key=seconds.__getitem__)
+    return f"; after an outage it acted again within {seconds[name]:g} s ({name})"
 
 
 def backbone_url(name: str, root: Path) -> str:

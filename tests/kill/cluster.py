@@ -42,6 +42,8 @@ PARTITIONS = 4
 ROLES = ("api", "recorder", "agents", "executors", "executors", "loop", "loop")
 LOOPS_MIN, LOOPS_MAX = 1, 3
 BUNDLE_KEY = "kill-harness-bundle-key-0123456789"
+ACTING_AGAIN_S_MAX = 15.0
+"""After an outage has ended (R3)."""
 KILLS_SHARE = 2 / 3
 KILLED_OFTENER = ("loop", "loop", "executors")
 """Those that act; a kill is drawn among these and all others."""
@@ -104,6 +106,8 @@ class ClusterOrdeal:
         self._random = random.Random(self.seed)
         self._scene = Parcels(events_per_s=self.events_per_s)
         self._gave_up: Counter[str] = Counter()
+        self._again_s: dict[str, float] = {}
+        """How long after the end of an outage it acted again, the slowest of each kind."""
 
     def run(self, harms: int, harmed: Callable[[int], None] = lambda _acknowledged: None) -> Findings:
         """Do so many harms, let everything finish, and judge."""
@@ -121,6 +125,9 @@ class ClusterOrdeal:
             if not findings.violations:
                 findings.add(judge_replays(self._backbone, self._scene, self.root / "copies", self.seed))
         findings.counts.update({f"workers of {role} that gave up": n for role, n in self._gave_up.items()})
+        findings.slowest_s |= self._again_s
+        late = [(name, s) for name, s in self._again_s.items() if s > ACTING_AGAIN_S_MAX]
+        findings.wrong("R3", f"outages after which it acted again later than {ACTING_AGAIN_S_MAX:g} s", late)
         return findings
 
     def _crew_at(self, api_port: int) -> Crew:
@@ -143,6 +150,8 @@ class ClusterOrdeal:
         for name, harm in self._plan(harms):
             self._until_acknowledged(load, EVENTS_BETWEEN)
             self.kills[harm() or name] += 1
+            if name:
+                self._note_acting_again(name)
             harmed(len(load.acknowledged))
         self._until_acknowledged(load, EVENTS_BETWEEN)
         self._stop(load)
@@ -232,6 +241,14 @@ class ClusterOrdeal:
         while time.monotonic() < until:
             time.sleep(POLL_S)
             self._supervise()
+
+    def _note_acting_again(self, outage: str) -> None:
+        began, done = time.monotonic(), len(self._scene.deeds())
+        while len(self._scene.deeds()) == done:
+            assert time.monotonic() - began < ACKNOWLEDGED_WITHIN_S, f"it never acts again after: {outage}"
+            time.sleep(POLL_S)
+            self._supervise()
+        self._again_s[outage] = max(self._again_s.get(outage, 0.0), round(time.monotonic() - began, 1))
 
     def _supervise(self) -> None:
         for worker in self._crew.restart_ended():

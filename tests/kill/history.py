@@ -21,6 +21,8 @@ class Findings:
 
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    slowest_s: dict[str, float] = field(default_factory=dict)
+    """What took longest of each kind, in seconds."""
 
     def wrong(self, promise: str, what: str, cases: Iterable[object]) -> None:
         """Note a violation, with a few of its cases."""
@@ -32,6 +34,8 @@ class Findings:
         """What was found elsewhere, or on another log."""
         self.counts.update(others.counts)
         self.violations += others.violations
+        for name, seconds in others.slowest_s.items():
+            self.slowest_s[name] = max(seconds, self.slowest_s.get(name, 0.0))
 
 
 class History:
