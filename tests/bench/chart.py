@@ -5,10 +5,10 @@ from html import escape
 
 from tests.bench.figures import Ratio
 
-WIDTH, LINE, LEFT, TOP = 860, 30, 400, 46
+WIDTH, LINE, LEFT, RIGHT, TOP = 1020, 30, 470, 190, 46
 FULL = 2.0
 """How many times the goal the longest bar shows; a longer one is cut, and its figure stands beside it."""
-GOAL_X = LEFT + (WIDTH - LEFT - 90) / FULL
+GOAL_X = LEFT + (WIDTH - LEFT - RIGHT) / FULL
 
 
 def drawn(ratios: Sequence[Ratio]) -> str:
@@ -21,8 +21,8 @@ def drawn(ratios: Sequence[Ratio]) -> str:
             ' font-size="13" role="img" aria-label="Ratios against their goals">',
             f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
             f'<text x="{GOAL_X:.0f}" y="20" text-anchor="middle" fill="#444">goal</text>',
-            *rows,
             f'<path d="M{GOAL_X:.0f} 28V{height - 8}" stroke="#444" stroke-dasharray="4 3"/>',
+            *rows,
             "</svg>\n",
         ]
     )
@@ -37,6 +37,11 @@ def _row(number: int, ratio: Ratio) -> str:
     return (
         f'<text x="{LEFT - 10}" y="{y + 14}" text-anchor="end" fill="#222">{escape(ratio.label)} ({ratio.name})</text>'
         f'<rect x="{LEFT}" y="{y}" width="{length:.0f}" height="20" rx="2" fill="{colour}"/>'
-        f'<text x="{LEFT + length + 6:.0f}" y="{y + 14}" fill="#222">{ratio.value:.3g} {ratio.unit}, '
-        f"{bound} {ratio.goal:g}</text>"
+        f'<text x="{LEFT + length + 6:.0f}" y="{y + 14}" fill="#222" '
+        'stroke="#fff" stroke-width="4" paint-order="stroke">'
+        f"{_figure(ratio.value)} {ratio.unit}, {bound} {ratio.goal:g}</text>"
     )
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
