@@ -15,7 +15,8 @@ def decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as exc:
-        raise invalid("schema_broken", exc) from exc
+        cure = "Send what /openapi.json describes for this route."
+        raise invalid("schema_broken", exc, cure=cure) from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidMessage(
             "json_broken", f"the body is not JSON: {exc}", cure="Send one JSON object in UTF-8."

@@ -95,7 +95,10 @@ def read_envelope(raw: bytes) -> RawEnvelope:
     return envelope
 
 
-def invalid(code: str, exc: Exception, prefix: str = "") -> InvalidMessage:
+AS_DESCRIBED = "Send a CloudEvents 1.0 message as the schema describes it."
+
+
+def invalid(code: str, exc: Exception, prefix: str = "", *, cure: str = AS_DESCRIBED) -> InvalidMessage:
     """What msgspec has found, with the field that it names."""
     found = _FIELD_IN_ERROR.search(str(exc))
     field = next((group for group in found.groups() if group), None) if found else None
@@ -103,7 +106,7 @@ def invalid(code: str, exc: Exception, prefix: str = "") -> InvalidMessage:
         code,
         str(exc),
         field=prefix + field if field else None,
-        cure="Send a CloudEvents 1.0 message as the schema describes it.",
+        cure=cure,
     )
 
 

@@ -99,6 +99,8 @@ class TestControls:
         answer = await asked(world, "PUT", "/v1/controls", content=body, headers={"If-Match": f'"{world.desk.wanted}"'})
 
         assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
+        cure = "Send what /openapi.json describes" if status == 422 else "Send one JSON object"
+        assert answer.json()["cure"].startswith(cure)
 
 
 class TestProposals:

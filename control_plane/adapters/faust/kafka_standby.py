@@ -56,11 +56,14 @@ class KafkaStandby:
         return dict(self._behind)
 
     async def _follow(self, partitions: Collection[int], store: RowsStore) -> None:
+        said = ""
         while True:
             try:
                 await self._read(partitions, store)
             except KafkaError as error:
-                _log.warning("rows that are kept for others cannot be read; tried again", extra={"why": str(error)})
+                if str(error) != said:  # Once, not every second of an outage.
+                    said = str(error)
+                    _log.warning("rows that are kept for others cannot be read; trying again", extra={"why": said})
             await asyncio.sleep(RETRY_S)
 
     async def _read(self, partitions: Collection[int], store: RowsStore) -> None:
