@@ -111,6 +111,7 @@ class Caretaker:
         summary = PartitionsSummary(
             partitions=self._backbone.partitions,
             counts={str(number): told.counts for number, told in tellable.items()},
+            epochs={str(number): told.epoch for number, told in tellable.items()},
             heard=heard,
         )
         data = msgspec.to_builtins(summary)

@@ -24,6 +24,7 @@ HEARD_SOURCES_MAX = 128
 """Event sources that a partition remembers to have heard of, the last heard ones."""
 
 _Number = Annotated[int, Meta(ge=0)]
+_Partition = Annotated[str, Meta(pattern=r"^\d+$")]
 
 
 class FleetCount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,12 +43,14 @@ class FleetCount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PartitionsSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one owner tells: the counts of each fleet in each partition that it owns, and when it last heard a source.
 
-    `partitions` is how many there are of `events.v1`, so that whoever hears it knows whom it has not heard of. `heard`
-    is the greatest append time of an event of each source, milliseconds since the epoch.
+    `partitions` is how many there are of `events.v1`, so that whoever hears it knows whom it has not heard of. `epochs`
+    says as which owner of each partition it is told: one that was paused may tell once more after a newer owner has.
+    `heard` is the greatest append time of an event of each source, milliseconds since the epoch.
     """
 
     partitions: Annotated[int, Meta(ge=1)]
-    counts: dict[Annotated[str, Meta(pattern=r"^\d+$")], dict[str, FleetCount]]
+    counts: dict[_Partition, dict[str, FleetCount]]
+    epochs: dict[_Partition, _Number] = {}
     heard: dict[str, _Number] = {}
 
 

@@ -32,6 +32,11 @@ class FleetSums:
         """Whether a crash left rows ahead of this record: then all records are taken in the order of their offsets."""
         return offset <= self._ahead_until
 
+    @property
+    def has_rows_ahead(self) -> bool:
+        """Whether rows that a crash left ahead of the log are not counted yet as they are."""
+        return bool(self._ahead)
+
     def found(self, subject: str, applied: int, standings: Sequence[StandingAt]) -> None:
         """A stored row, while the partition is being taken."""
         if applied >= self._next_offset:

@@ -24,7 +24,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class ToTell(msgspec.Struct, frozen=True):
-    """What the other partitions should know of one: its fleets, and when it last heard each source.
+    """What the other partitions should know of one: its fleets, as which owner, and when it last heard each source.
 
     `heeds_sources` says that somebody waits for the latter.
     """
@@ -32,6 +32,7 @@ class ToTell(msgspec.Struct, frozen=True):
     counts: dict[str, FleetCount]
     heard: dict[str, int]
     heeds_sources: bool
+    epoch: int
 
 
 class Held:

@@ -107,11 +107,13 @@ class Partitions:
         return held.rows.due_ms() if held else None
 
     def to_tell(self, partition: int) -> ToTell | None:
-        """What the other partitions should know of this one; None while nothing in force asks for it."""
+        """What the other partitions should know of this one. None while nothing in force asks for it, and while rows
+        that a crash left ahead are yet to be counted: what they began may be under way, and others would take its
+        place."""
         held = self._held.get(partition)
-        if held is None or held.controls is None or not held.tells:
+        if held is None or held.controls is None or not held.tells or held.rows.fleets.has_rows_ahead:
             return None
-        return ToTell(held.rows.fleets.counts(), dict(held.heard), held.controls.heeds_sources)
+        return ToTell(held.rows.fleets.counts(), dict(held.heard), held.controls.heeds_sources, held.rows.epoch)
 
     async def take(self, partition: int, records: Sequence[Record]) -> Commit:
         """Take a batch through the loop, or as much of it as one commit may hold."""

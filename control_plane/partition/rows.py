@@ -133,7 +133,7 @@ class PartitionRows:
         self.fleets = FleetSums(next_offset)
         own_key = own_subject(partition).encode()
         self.told = Told(partition, stored.get(own_key), next_offset, start.generation)
-        self._epoch = start.epoch
+        self.epoch = start.epoch
         self._generation = start.generation
         self._stored = stored
         self._newer: dict[str, _Newer] = {}
@@ -216,11 +216,11 @@ class PartitionRows:
             self._newer[subject] = _Newer(batch_offset, found.row, found.held, len(found.encoded))
             standings = self.fleets.standings(subject)
             row = found.row
-            released = StoredRow(row.due_ms(), row.applied, self._epoch, self._generation, (), standings, found.encoded)
+            released = StoredRow(row.due_ms(), row.applied, self.epoch, self._generation, (), standings, found.encoded)
             released_raw = encode_stored(released)
             holding_raw = encode_stored(replace(released, held=found.held)) if found.held else released_raw
             writes.append(RowWrite(subject.encode(), holding_raw, released_raw))
-        told = self.told.write(self._epoch)
+        told = self.told.write(self.epoch)
         return (*writes, told) if told is not None else tuple(writes)
 
     def acknowledged(self, batch_offset: int, next_offset: int) -> None:

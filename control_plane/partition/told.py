@@ -18,11 +18,12 @@ from control_plane.ports.backbone import Record, RowWrite
 from state.rows import Row, decode_head, decode_partition_row, decode_row, encode_partition_row, encode_row
 
 
-class _Of(Struct, frozen=True, kw_only=True):
-    """What was last told of one partition, and when."""
+class _Of(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was last told of one partition, when, and by which owner."""
 
     at_ms: int
     counts: dict[str, FleetCount]
+    epoch: int = 0
 
 
 class _Parts(Struct, frozen=True, kw_only=True):
@@ -93,7 +94,11 @@ class Told:
         if not self._changed:
             self._earlier.append((record.offset, encode_row(self._row)))
         now_ms = max(self._row.now_ms, record.recorded_ms)
-        of = {number: _Of(at_ms=now_ms, counts=counts) for number, counts in summary.counts.items()}
+        of = {
+            number: _Of(at_ms=now_ms, counts=counts, epoch=epoch)
+            for number, counts in summary.counts.items()
+            if (epoch := summary.epochs.get(number, 0)) >= self._epoch_of(number)
+        }
         self._parts = _Parts(
             partitions=summary.partitions,
             told={**self._parts.told, **of},
@@ -102,6 +107,11 @@ class Told:
         parts: dict[str, Any] = msgspec.to_builtins(self._parts, order="sorted")
         self._row = replace(self._row, applied=record.offset, now_ms=now_ms, parts=parts)
         self._changed = True
+
+    def _epoch_of(self, number: str) -> int:
+        """Of the newest owner that told of a partition."""
+        told = self._parts.told.get(number)
+        return told.epoch if told is not None else 0
 
     def write(self, epoch: int) -> RowWrite | None:
         """The row as it is to be stored, if the batch changed it."""

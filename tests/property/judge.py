@@ -146,8 +146,11 @@ class CleanFold:
         """What was told last, in a row of the partition's own."""
         at_ms = max(record.recorded_ms, self.rows[self._own].now_ms if self._own in self.rows else 0)
         self._partitions = event.data["partitions"]
+        epochs = event.data.get("epochs", {})
         for number, counts in event.data["counts"].items():
-            self._told[number] = {"at_ms": at_ms, "counts": counts}
+            epoch = epochs.get(number, 0)
+            if epoch >= self._told.get(number, {}).get("epoch", 0):
+                self._told[number] = {"at_ms": at_ms, "counts": counts} | ({"epoch": epoch} if epoch else {})
         for source, heard_ms in event.data["heard"].items():
             self._heard[source] = max(heard_ms, self._heard.get(source, 0))
         parts = {"partitions": self._partitions, "told": dict(self._told), "heard": dict(self._heard)}

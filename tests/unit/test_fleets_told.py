@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from control_plane.adapters.memory import Lane, MemoryBackbone, MemoryLog, VirtualClock
 from control_plane.caretaker import Caretaker
@@ -222,6 +223,17 @@ class TestTheRowOfAPartition:
             f"partition 2 was last heard of {SUMMARY_AGE_MAX_MS + 1} ms ago, and after {SUMMARY_AGE_MAX_MS} ms it is "
             "not known any more"
         )
+
+    def test_what_a_former_owner_tells_once_more_is_not_believed(self) -> None:
+        told, fewer = Told(0), replace(COUNT, down=0)
+        for offset, (epoch, count) in enumerate([(7, COUNT), (6, fewer)], 1):
+            of_one = {"1": {"web": count}}
+            told.fold(builders.record(b"", offset), PartitionsSummary(partitions=2, counts=of_one, epochs={"1": epoch}))
+        assert told.elsewhere("web", "r1", NOW_MS) == [COUNT]
+
+        newer = PartitionsSummary(partitions=2, counts={"1": {"web": fewer}}, epochs={"1": 8})
+        told.fold(builders.record(b"", 3), newer)
+        assert told.elsewhere("web", "r1", NOW_MS) == [fewer]
 
 
 class TestSources:

@@ -248,6 +248,25 @@ class Recovering:
         return Ruling.none("it is starting") if self.faults >= 0 else builders.allow(question)
 
 
+async def test_rows_that_a_crash_left_ahead_are_not_told_of_as_they_were_before() -> None:
+    """Both commands may be under way already: whoever was told that nothing is would take their places."""
+    world = await World(order="stepwise").begin(members=10)
+    world.sick("service/web-0", "service/web-1")
+    await world.lane.take()
+    for _ in world.lane._in_flight[-1].commit.rows:
+        world.lane.write_row()
+
+    await world.take_over()
+    assert world.owner.to_tell(0) is None
+
+    await world.settle()
+    world.sick("service/web-9", rss=1.0)
+    await world.settle()
+    told = world.owner.to_tell(0)
+    assert told is not None
+    assert told.counts["web"].in_flight == 2
+
+
 async def test_a_fault_after_a_crash_is_waited_out_where_a_decision_that_is_stored_hangs_on_the_answer() -> None:
     """web-1 was refused because web-0 was acted on; of the two rows only that of web-1 was stored."""
     world = await World(order="stepwise").begin(members=2)
