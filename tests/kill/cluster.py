@@ -3,6 +3,7 @@ one process per role. Everything is killed, paused, slowed and cut in turn under
 """
 
 import contextlib
+import json
 import math
 import os
 import random
@@ -14,14 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import make_url
 
 from control_plane.adapters.faust import open_log_reader
 from control_plane.adapters.opa.config import opa_config
 from control_plane.adapters.opa.signing import BundleKey
+from control_plane.ports.backbone import Record
 from tests.kill.checker import check
-from tests.kill.history import Findings
+from tests.kill.history import TOPICS, Findings
 from tests.kill.outside import check_outside
 from tests.kill.parcels import Parcels
 from tests.kill.scene import Load
@@ -279,6 +282,28 @@ class ClusterOrdeal:
             with closing(open_log_reader(self._backbone)) as log:
                 findings = check(log, self._scene, load)
                 findings.add(check_outside(log, self._parts.database.address))
-            if not findings.violations or time.monotonic() > until:
+            if not findings.violations:
+                return findings
+            if time.monotonic() > until:
+                self._keep_the_log()
                 return findings
             time.sleep(1.0)
+
+    def _keep_the_log(self) -> None:
+        """The broker goes with the ordeal, and whoever looks for the reason needs what it held."""
+        with closing(open_log_reader(self._backbone)) as log, (self.root / "log.jsonl").open("w") as kept:
+            for topic in TOPICS:
+                for partition in range(log.partitions(topic)):
+                    for record in log.read(topic, partition):
+                        kept.write(f"{json.dumps(_legible(record))}\n")
+
+
+def _legible(record: Record) -> dict[str, Any]:
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "recorded_ms": record.recorded_ms,
+        "headers": {name: value.decode(errors="replace") for name, value in record.headers},
+        "value": record.value.decode(errors="replace"),
+    }
