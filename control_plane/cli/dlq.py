@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -19,9 +19,7 @@ from control_plane.cli.output import (
     put_fields,
     put_json,
 )
-from control_plane.cli.places import HERE, Url, WorkspaceOption
-
-LETTERS: Final = "/v1/dead-letters"
+from control_plane.cli.places import HERE, LETTERS, Url, WorkspaceOption
 
 
 class Which(StrEnum):

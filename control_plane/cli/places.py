@@ -20,6 +20,9 @@ Url = Annotated[
     str | None,
     typer.Option("--url", help=f"Where the service is. Otherwise {URL_VARIABLE}, or what the workspace listens on."),
 ]
+LETTERS = "/v1/dead-letters"
+"""Where a service keeps what could not be processed."""
+
 HERE = Path()
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 import typer
 
 from control_plane.cli.client import Client
-from control_plane.cli.dlq import LETTERS
 from control_plane.cli.exits import BAD_USAGE, FOUND_WRONG, CommandError
 from control_plane.cli.output import printable, put, put_json
+from control_plane.cli.places import LETTERS
 
 _DONE: Final[Mapping[str, str]] = {"redrive": "redriven", "discard": "discarded"}
 

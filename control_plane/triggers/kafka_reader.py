@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
 
-from control_plane.triggers.kafka_topic import KafkaTrigger, Taken
+from control_plane.triggers.kafka_taking import Taken, Taker
 from control_plane.triggers.sorting import BATCH_EVENTS_MAX
 
 POLL_MS: Final = 200
@@ -31,7 +31,7 @@ class Away(Exception):
     """Their Kafka cannot be reached, or does not let us in: try again later."""
 
 
-async def read(trigger: KafkaTrigger) -> None:
+async def read(trigger: Taker) -> None:
     """Read as long as all is well. Raises Away. Who is told to end ends between two batches where that is soon: the
     library leaves connections open that it was interrupted in making, and a batch would have to be read again."""
     stopping = asyncio.Event()
@@ -46,18 +46,18 @@ async def read(trigger: KafkaTrigger) -> None:
         await asyncio.gather(reading, return_exceptions=True)
 
 
-async def _read(trigger: KafkaTrigger, stopping: asyncio.Event) -> None:
+async def _read(trigger: Taker, stopping: asyncio.Event) -> None:
     try:
         async with _consumer(trigger) as consumer:
             turn = asyncio.Lock()
-            consumer.subscribe([trigger.keys.topic], listener=_Sharing(consumer, trigger, turn))
+            consumer.subscribe([trigger.topic], listener=_Sharing(consumer, trigger, turn))
             while not stopping.is_set():
                 await _one_batch(consumer, trigger, turn)
     except (KafkaError, OSError, TimeoutError) as exc:
         raise Away(str(exc) or type(exc).__name__) from exc
 
 
-async def _one_batch(consumer: AIOKafkaConsumer, trigger: KafkaTrigger, turn: asyncio.Lock) -> None:
+async def _one_batch(consumer: AIOKafkaConsumer, trigger: Taker, turn: asyncio.Lock) -> None:
     try:
         found = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_EVENTS_MAX)
     except OffsetOutOfRangeError as exc:
@@ -83,7 +83,7 @@ async def _show_lag(consumer: AIOKafkaConsumer, next_offsets: dict[TopicPartitio
         return
 
 
-async def _begin_again(consumer: AIOKafkaConsumer, trigger: KafkaTrigger, offsets: dict[TopicPartition, int]) -> None:
+async def _begin_again(consumer: AIOKafkaConsumer, trigger: Taker, offsets: dict[TopicPartition, int]) -> None:
     """Records that we wanted are no longer there, or the topic was made anew: nobody can read them any more. Say so,
     and go on with the oldest that are there."""
     first = await consumer.beginning_offsets(list(offsets))
@@ -104,7 +104,7 @@ async def _begin_again(consumer: AIOKafkaConsumer, trigger: KafkaTrigger, offset
 class _Sharing(ConsumerRebalanceListener):
     """What happens when partitions come and go."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, trigger: KafkaTrigger, turn: asyncio.Lock) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, trigger: Taker, turn: asyncio.Lock) -> None:
         self._consumer = consumer
         self._trigger = trigger
         self._turn = turn
@@ -123,7 +123,7 @@ class _Sharing(ConsumerRebalanceListener):
                 self._consumer.seek(partition, known[partition.partition])
         if not new:
             return
-        ends = self._trigger.keys.start == "latest"
+        ends = self._trigger.begins_at_end
         begin = await (self._consumer.end_offsets(new) if ends else self._consumer.beginning_offsets(new))
         await self._trigger.keep({partition.partition: offset for partition, offset in begin.items()})
         for partition, offset in begin.items():
@@ -131,9 +131,9 @@ class _Sharing(ConsumerRebalanceListener):
 
 
 @asynccontextmanager
-async def _consumer(trigger: KafkaTrigger) -> AsyncIterator[AIOKafkaConsumer]:
+async def _consumer(trigger: Taker) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=list(trigger.keys.servers),
+        bootstrap_servers=list(trigger.servers),
         group_id=trigger.group,
         client_id=f"setpoint-{trigger.name}",
         enable_auto_commit=False,
@@ -142,27 +142,13 @@ async def _consumer(trigger: KafkaTrigger) -> AsyncIterator[AIOKafkaConsumer]:
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         metadata_max_age_ms=METADATA_MS_MAX,
         isolation_level="read_committed",
-        **_security(trigger),
+        **trigger.options,
     )
     try:
         await consumer.start()
         yield consumer
     finally:
         await consumer.stop()
-
-
-def _security(trigger: KafkaTrigger) -> dict[str, Any]:
-    security = trigger.keys.security
-    if security is None:
-        return {}
-    options: dict[str, Any] = {"security_protocol": security.protocol, "ssl_context": trigger.encryption}
-    if trigger.user is not None:
-        options |= {
-            "sasl_mechanism": security.mechanism,
-            "sasl_plain_username": trigger.user,
-            "sasl_plain_password": trigger.password,
-        }
-    return options
 
 
 def _taken(record: Any) -> Taken:

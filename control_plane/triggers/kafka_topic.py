@@ -17,6 +17,7 @@ from control_plane.catalogue.definitions import Expression
 from control_plane.errors import InvalidMessage
 from control_plane.messages import topics
 from control_plane.triggers.formats import FORMATS
+from control_plane.triggers.kafka_taking import Taken
 from control_plane.triggers.mapping import EventKeys, EventMapping, examine_event
 from control_plane.triggers.patience import RETRY_PAUSE_S, until_done
 from control_plane.triggers.reading import json_value
@@ -82,17 +83,6 @@ def examine_kafka(keys: KafkaKeys) -> Examined:
     return Examined(problems=tuple(problems), formulas=formulas, types=said.types)
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """One record of the topic, as it stands there."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-
-
 class KafkaTrigger:
     """One topic."""
 
@@ -100,16 +90,14 @@ class KafkaTrigger:
         form = FORMATS[keys.format]
         mapping = EventMapping(declared, keys.event, form, tools.expressions, keys.when)
         self.name = declared.name
-        self.keys = keys
+        self._format = keys.format
         self.group = keys.group or f"setpoint-trigger-{declared.name}"
         self._tools = tools
         self._sorter = Sorter(declared, form, mapping, tools)
-        security = keys.security
-        self.user, self.password = (
-            declared.secret(tools, variable, SECRET_CHARS_MIN) if variable else None
-            for variable in ((security.username_env, security.password_env) if security else (None, None))
-        )
-        self.encryption = _encryption(declared, security, tools.root)
+        self.servers: Sequence[str] = tuple(keys.servers)
+        self.topic: str = keys.topic
+        self.begins_at_end = keys.start == "latest"
+        self.options = _options(declared, keys.security, tools)
 
     async def run(self) -> None:
         """Read until cancelled. Raises StorageFull, or what else no waiting can mend."""
@@ -122,7 +110,7 @@ class KafkaTrigger:
                 await read(self)
             except Away as away:
                 if not complained:
-                    reason = f"{', '.join(self.keys.servers)}: {away}"
+                    reason = f"{', '.join(self.servers)}: {away}"
                     _log.warning("a foreign Kafka is away", extra={"trigger": self.name, "reason": reason})
                 complained = True
             await self._tools.clock.sleep(RETRY_PAUSE_S)
@@ -130,12 +118,12 @@ class KafkaTrigger:
     async def positions(self) -> Mapping[int, int]:
         """The next offset of each partition that was ever read."""
         kept = await self._patiently(lambda: self._tools.positions.read(self.name))
-        prefix = f"{self.keys.topic}/"
+        prefix = f"{self.topic}/"
         return {int(key.removeprefix(prefix)): at for key, at in kept.items() if key.startswith(prefix)}
 
     async def keep(self, positions: Mapping[int, int]) -> None:
         """Keep the next offset of partitions."""
-        written = {f"{self.keys.topic}/{partition}": offset for partition, offset in positions.items()}
+        written = {f"{self.topic}/{partition}": offset for partition, offset in positions.items()}
         await self._patiently(lambda: self._tools.positions.write(self.name, written))
 
     async def publish(self, records: Sequence[Taken]) -> None:
@@ -146,9 +134,9 @@ class KafkaTrigger:
         await self._patiently(lambda: self._sorter.bring_in(into))
 
     def _sort(self, record: Taken, into: Sorted) -> None:
-        where = f"{self.keys.topic}/{record.partition}/{record.offset}"
+        where = f"{self.topic}/{record.partition}/{record.offset}"
         place = Place(
-            words=f"topic {self.keys.topic}, partition {record.partition}, offset {record.offset}",
+            words=f"topic {self.topic}, partition {record.partition}, offset {record.offset}",
             # With its time, because a topic that was deleted and made anew counts from 0 again.
             identity=f"{where}@{record.timestamp_ms}",
             partition=record.partition,
@@ -157,7 +145,7 @@ class KafkaTrigger:
         headers = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
         raw = record.value or b""
         try:
-            if self.keys.format == "cloudevents" and f"{_BINARY}specversion" in headers:
+            if self._format == "cloudevents" and f"{_BINARY}specversion" in headers:
                 raw = _structured(headers, raw)
             value = json_value(raw, "the record") if self._sorter.needs_value else None
         except InvalidMessage as reason:
@@ -182,10 +170,23 @@ def _structured(headers: Mapping[str, str], value: bytes) -> bytes:
     return msgspec.json.encode({**attributes, **data})
 
 
-def _encryption(declared: Declared, security: SecurityKeys | None, root: Path) -> ssl.SSLContext | None:
-    """How what is sent is encrypted, if it is. Raises InvalidWorkspace when a file cannot be used."""
-    if security is None or not security.protocol.endswith("SSL"):
-        return None
+def _options(declared: Declared, security: SecurityKeys | None, tools: TriggerTools) -> Mapping[str, Any]:
+    """How brokers let the client in. Raises InvalidWorkspace when a secret is not there or a file cannot be used."""
+    if security is None:
+        return {}
+    options: dict[str, Any] = {"security_protocol": security.protocol}
+    if security.protocol.endswith("SSL"):
+        options["ssl_context"] = _encryption(declared, security, tools.root)
+    if security.username_env and security.password_env:
+        options |= {
+            "sasl_mechanism": security.mechanism,
+            "sasl_plain_username": declared.secret(tools, security.username_env, SECRET_CHARS_MIN),
+            "sasl_plain_password": declared.secret(tools, security.password_env, SECRET_CHARS_MIN),
+        }
+    return options
+
+
+def _encryption(declared: Declared, security: SecurityKeys, root: Path) -> ssl.SSLContext:
     ca_file, cert_file, key_file = (
         root / name if name is not None else None for name in (security.ca_file, security.cert_file, security.key_file)
     )

@@ -14,7 +14,8 @@ from control_plane.bootstrap.workshop import load_workspace
 from control_plane.messages.wire import encode_event, utc
 from control_plane.triggers import build_trigger, build_webhooks
 from control_plane.triggers.folder import FolderTrigger
-from control_plane.triggers.kafka_topic import KafkaTrigger, Taken
+from control_plane.triggers.kafka_taking import Taken
+from control_plane.triggers.kafka_topic import KafkaTrigger
 from tests.builders import controls, intent, row, rule
 from tests.examples.page import blocks_of
 from tests.unit.triggers_world import SECRET, World, running, settle

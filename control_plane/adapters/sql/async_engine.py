@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from control_plane.adapters.sql.dialect import READERS_MAX, DatabaseAway, Runner, T, Work
+from control_plane.adapters.sql.runner import READERS_MAX, DatabaseAway, Runner, T, Work
 
 CONNECT_TIMEOUT_S: Final = 3.0
 STATEMENT_TIMEOUT_S: Final = 4.0

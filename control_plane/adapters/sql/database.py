@@ -9,19 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from control_plane.adapters.sql.dialect import (
-    DATABASE_AWAY,
-    DatabaseAway,
-    Durability,
-    Fragments,
-    Runner,
-    T,
-    Work,
-    fragments_of,
-    open_runners,
-)
+from control_plane.adapters.sql.dialect import Durability, Fragments, fragments_of, open_runners
 from control_plane.adapters.sql.group_writer import GroupWriter
 from control_plane.adapters.sql.migrations import migrate
+from control_plane.adapters.sql.runner import DATABASE_AWAY, DatabaseAway, Runner, T, Work
 from control_plane.errors import AuditUnavailable, DataDamaged, InvalidSettings, SetpointError
 
 _DAMAGE: Final = ("malformed", "not a database")

@@ -1,36 +1,25 @@
 """What differs between databases, and nothing else."""
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
 
+from control_plane.adapters.sql.runner import DATABASE_AWAY, READERS_MAX, Runner, T, Work
 from control_plane.errors import InvalidSettings
 
-T = TypeVar("T")
-Work = Callable[[Connection], T]
 Durability = Literal["flush", "fsync"]
 
 
-class DatabaseAway(Exception):
-    """A database that is down, locked, full or out of reach, where its driver has many words for that."""
-
-
-DATABASE_AWAY = (DatabaseAway, OperationalError, InterfaceError, OSError, TimeoutError)
-"""What a database that is down, locked or full raises, and drivers let through."""
 BUSY_TIMEOUT_MS = 5_000
 """How long a transaction waits for another process's."""
 CACHE_KIB = 32 * 1024
 CHECKPOINT_PAGES = 4_000
-READERS_MAX = 4
-"""How many reads run at once on SQLite; further ones wait."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,16 +70,6 @@ def wait_for_turn(connection: Connection, turn: Turn) -> None:
     if connection.info.get(turn) is not transaction:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": turn.value})
         connection.info[turn] = transaction
-
-
-class Runner(Protocol):
-    """Runs a piece of work in a transaction of its own."""
-
-    async def run(self, work: Work[T], *, patient: bool = False) -> T:
-        """`patient` says that it may take minutes. Raises what `DATABASE_AWAY` lists."""
-
-    async def close(self) -> None:
-        """Let go of every connection."""
 
 
 class ThreadRunner:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
-from control_plane.adapters.sql.dialect import DATABASE_AWAY, Runner, T, Work
+from control_plane.adapters.sql.runner import DATABASE_AWAY, Runner, T, Work
 
 WORKS_PER_ROUND_MAX: Final = 64
 

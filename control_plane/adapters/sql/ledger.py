@@ -14,8 +14,9 @@ from sqlalchemy.engine import Connection, CursorResult
 
 from control_plane.adapters.sql.batches import insert, packed, storable
 from control_plane.adapters.sql.database import Database, Unreachable
-from control_plane.adapters.sql.dialect import T, Turn, Work, wait_for_turn
+from control_plane.adapters.sql.dialect import Turn, wait_for_turn
 from control_plane.adapters.sql.ledger_sql import LedgerStatements
+from control_plane.adapters.sql.runner import T, Work
 from control_plane.adapters.sql.schema import BEGUN, FINISHED, WAITING
 from control_plane.errors import LedgerUnavailable
 from control_plane.messages import Command

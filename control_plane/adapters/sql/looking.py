@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
-from control_plane.adapters.sql.dialect import DATABASE_AWAY
+from control_plane.adapters.sql.runner import DATABASE_AWAY
 from control_plane.adapters.sql.schema import HEAD
 from control_plane.errors import AuditUnavailable, DataDamaged, DataTooNew
 

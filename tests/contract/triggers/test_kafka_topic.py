@@ -18,7 +18,8 @@ from control_plane.adapters.memory import MemoryPositions, VirtualClock
 from control_plane.adapters.system import SystemClock
 from control_plane.errors import InvalidWorkspace, StorageFull
 from control_plane.triggers import Trigger, build_trigger
-from control_plane.triggers.kafka_topic import KafkaKeys, KafkaTrigger, Taken, examine_kafka
+from control_plane.triggers.kafka_taking import Taken
+from control_plane.triggers.kafka_topic import KafkaKeys, KafkaTrigger, examine_kafka
 from tests.unit.triggers_world import PATIENCE_S, World, as_json, running
 
 PARTITIONS = 4
