@@ -1,11 +1,12 @@
 """Workers as they run in production: one process per role, started, asked and ended from outside."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ class Crew:
     workers: list[Worker] = field(default_factory=list)
     key: str = KEY
     port: int = field(default_factory=free_port)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def url(self) -> str:
@@ -88,7 +90,8 @@ class Crew:
 
     def start(self, role: str, *options: str, name: str = "", workspace: Path | None = None) -> Worker:
         """A worker of a role, in a process of its own; it need not work yet."""
-        name = name or f"{role}-{len(self.workers)}"
+        # Never a name again: its folder is the worker's own, also where one of them has left.
+        name = name or f"{role}-{next(self._numbers)}"
         said, log = self.home / f"{name}.said", self.home / f"{name}.log"
         self.home.mkdir(parents=True, exist_ok=True)
         with said.open("wb") as out, log.open("ab") as errors:
