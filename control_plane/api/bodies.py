@@ -19,5 +19,5 @@ def decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
         raise invalid("schema_broken", exc, cure=cure) from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidMessage(
-            "json_broken", f"the body is not JSON: {exc}", cure="Send one JSON object in UTF-8."
+            "json_broken", f"the body is not JSON: {exc}; nothing was changed", cure="Send one JSON object in UTF-8."
         ) from exc
