@@ -20,10 +20,9 @@ Url = Annotated[
     str | None,
     typer.Option("--url", help=f"Where the service is. Otherwise {URL_VARIABLE}, or what the workspace listens on."),
 ]
+HERE = Path()
 LETTERS = "/v1/dead-letters"
 """Where a service keeps what could not be processed."""
-
-HERE = Path()
 
 
 def settings_of(workspace: Path, overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -189,7 +189,7 @@ async def test_a_fence_that_is_raised_anew_under_load_loses_nothing(
     async with kafka_world.running(owner) as backbone:
         for round_ in range(20):
             await backbone.append(events(100, first=100 * round_))
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.03)  # A load that lasts; nothing is waited for.
         await owner.until(lambda: sum(owner.counts().values()) == 2_000)
         await owner.until(lambda: len(owner.committed_batches) == len(owner.batches))
 
